@@ -13,7 +13,7 @@ def test_every_item_is_sound(seed, structure, domain, kind):
     item, truth = make_item(random.Random(seed), structure, domain, kind)
     text = f"{item.passage} {item.view}"
     assert all(cite in text for step in truth.golden + truth.failed for cite in step.cites)
-    assert truth.golden[-1].text.endswith(item.choices[item.answer - 1])
+    assert item.choices[item.answer - 1] in truth.golden[-1].text
     assert (truth.lure_answer == item.answer) == (kind in ("popright", "mirror"))
     assert len(truth.golden) == len(world()["structures"][structure]["nodes"])
 

@@ -54,7 +54,7 @@ def load_prompt(
     if "\n---\n" not in text: raise ValueError(f"{path} has no line '---' between its system part and its user part")
     return Prompt(name, text)
 
-# %% ../../nbs/core/prompts.ipynb #d3246517
+# %% ../../nbs/core/prompts.ipynb #d0850be8
 _ANSWER = re.compile(r"^\s*\**정답\**\s*[::]\s*\**\s*([0-9①②③④⑤]+)\s*번?\s*\.?\**\s*$", re.M)
 _STEP = re.compile(r"^\s*\d+\.\s+(.+?)\s*$", re.M)
 _THINK = re.compile(r"<think>.*?(</think>|\Z)", re.S)
@@ -75,7 +75,7 @@ def parse_answer(
     if n_choices not in (4, 5): raise ValueError(f"{n_choices} choices, 4 or 5 wanted")
     body = _THINK.sub("", text)
     steps = tuple(_STEP.findall(body))
-    found = [MARKS.index(f) + 1 if f in MARKS else int(f) for f in _ANSWER.findall(body) if f.isdigit() or len(f) == 1]
+    found = [MARKS.index(f) + 1 if f in MARKS else int(f) for f in _ANSWER.findall(body) if f.isascii() or len(f) == 1]
     valid = [n for n in found if 1 <= n <= n_choices]
     if valid: return Parsed(valid[-1], "", steps)
     if found: return Parsed(None, f"answer {found[-1]} of {n_choices} choices", steps)

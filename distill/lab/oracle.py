@@ -111,7 +111,7 @@ def _typed(solution: str, nodes: list, prompt: str) -> list[dict]:
         typed.append(dict(kind=kind, text=text, depends=depends, cites=[span] if span != text and span in prompt.split("[정답]")[0] else []))
     return typed
 
-# %% ../../nbs/lab/oracle.ipynb #09ba9d49
+# %% ../../nbs/lab/oracle.ipynb #0e22eb81
 def transfer(
     prompt: str, # a filled `transfer` template
 ) -> dict: # what the template asks for
@@ -123,7 +123,7 @@ def transfer(
     target = dict(line.split(": ", 1) for line in parts["대상"].splitlines())
     rng = random.Random(content_hash(prompt.encode()))
     item, truth = make_item(rng, structure, domain_of(target["영역"]), "mirror" if parts["대비"] == "예" else "trap")
-    wrong = next(n for n, c in enumerate(item.choices, 1) if truth.failed[-1].text.endswith(f" {c}"))
+    wrong = MARKS.index(truth.failed[-1].text[-1]) + 1
     return dict(passage=item.passage, view=item.view, question=item.question, choices=list(item.choices), answer=item.answer,
                 chosen=[s.model_dump(mode="json") for s in truth.golden], rejected=[s.model_dump(mode="json") for s in truth.failed],
                 rejected_answer=wrong, alignment=list(range(1, len(truth.golden) + 1)), error_kind=truth.error_kind)

@@ -33,8 +33,8 @@ def domain_of(
     if found is None: raise ValueError(f"no domain {name!r}; there are: {', '.join(d['domain'] for d in world()['domains'])}")
     return found
 
-# %% ../../nbs/lab/world.ipynb #380e9da7
-_PAIRS = {"은": "는", "이": "가", "을": "를", "과": "와", "으로": "로", "이었다": "였다", "이라": "라", "이란": "란"} # after a consonant: after a vowel
+# %% ../../nbs/lab/world.ipynb #d6a80e5d
+_PAIRS = {"은": "는", "이": "가", "을": "를", "과": "와", "으로": "로", "이었다": "였다", "이라": "라"} # after a consonant: after a vowel
 _SLOT = re.compile(r"\{([A-Z])([가-힣]*)\}")
 _TWO_WORDS = "ABQRZ" # slots that hold two words, e.g. 경영자 도윤
 
@@ -108,7 +108,7 @@ def _cast(rng: random.Random, spec: dict, domain: dict, kind: str) -> tuple[dict
 
 def _one(rng, spec, name, words, **more) -> str: return fill(rng.choice(spec[name]), {**words, **more})
 
-# %% ../../nbs/lab/world.ipynb #af92cef2
+# %% ../../nbs/lab/world.ipynb #1933fb8b
 def _links(rng, spec, words, choices, domain) -> dict[str, str]:
     "Means and definition: one sentence a choice, saying what it serves."
     spare = [x for x in domain["aims"] if x not in (words["G"], words["H"])]
@@ -125,7 +125,7 @@ def _rest(rng, structure, spec, words, choices, kind) -> list[str]:
     told = {words["K"]} | ({words["P"]} if kind != "neutral" and structure != "negation" and structure != "rule" else set())
     others = [c for c in choices if c not in told]
     if structure == "rule": return [_one(rng, spec, "part", words, X=c, C=rng.choice([words["C"], words["D"]])) for c in others]
-    if structure != "claim": return [_one(rng, spec, "other", words, X=c) for c in others]
+    if structure != "claim": return [fill(t, {**words, "X": c}) for t, c in zip(rng.sample(spec["other"], len(others)), others)]
     free = [n for n in world()["names"] if not words["A"].endswith(n) and not words["B"].endswith(n)]
     role = words["A"].split()[0]
     return [_one(rng, spec, "other", words, Q=f"{role} {n}", X=c) for n, c in zip(rng.sample(free, len(others)), others)]
@@ -150,7 +150,7 @@ def make_scene(
                  rest=() if links else tuple(_rest(rng, structure, spec, words, choices, kind)),
                  question=_one(rng, spec, "mirror" if kind == "mirror" else "ask", words))
 
-# %% ../../nbs/lab/world.ipynb #e99b56bf
+# %% ../../nbs/lab/world.ipynb #887ee4e7
 def path(
     scene: Scene, # the facts
     by: str, # 'cue' or 'lure': which sentence the reader trusts
@@ -162,7 +162,7 @@ def path(
     sentence = scene.cue if by == "cue" else scene.lure
     cited = [sentence, scene.links[word]] if scene.structure == "means" else [scene.base, sentence] if scene.base else [sentence]
     verdict = fill(spec["judge_mirror" if scene.kind == "mirror" else "judge"], {**scene.words, "G": aim, "W": word})
-    texts = [f"근거: {s}" for s in cited] + [f"판단: {verdict}", f"선지: {MARKS[scene.choices.index(word)]} {word}"]
+    texts = [f"근거: {s}" for s in cited] + [f"판단: {verdict}", f"선지: {word} {MARKS[scene.choices.index(word)]}"] # the word before its mark: looked up as it is read
     cites = [(s,) for s in cited] + [(), ()]
     nodes = spec["nodes"]
     return tuple(Step(kind=n[0], text=t, depends=tuple(n[2]), cites=c) for n, t, c in zip(nodes, texts, cites, strict=True)), word
@@ -243,15 +243,15 @@ def make_items(
     sizes = dict(seen=round(.4*n), new_domain=round(.4*n), control=n - 2*round(.4*n))
     return [row for split, size in sizes.items() for row in _split(size, split, seed)]
 
-# %% ../../nbs/lab/world.ipynb #b298ef93
+# %% ../../nbs/lab/world.ipynb #f31585c1
 def load(
     name: str, # 'pool' or 'eval'
-    dials: dict[str, str], # n, seed
+    dials: dict[str, str], # n (60 unless told), seed
 ) -> list[Item]: # the items alone
     "Resolve `lab:pool?n=300&seed=0` for `core.items`."
     unknown = set(dials) - {"n", "seed"}
     if unknown: raise ValueError(f"lab:{name} has no dial {sorted(unknown)[0]!r}; it has n and seed")
-    return [item for item, _ in make_items(name, int(dials.get("n", 100)), dials.get("seed", "0"))]
+    return [item for item, _ in make_items(name, int(dials.get("n", 60)), dials.get("seed", "0"))]
 
 # %% ../../nbs/lab/world.ipynb #e12995d7
 def lesson_scene(
