@@ -92,7 +92,7 @@ def file_hash(
     inside = sorted(p for p in path.rglob("*") if p.is_file())
     return content_hash([[p.relative_to(path).as_posix(), content_hash(p.read_bytes())] for p in inside])
 
-# %% ../../nbs/core/files.ipynb #49d33507
+# %% ../../nbs/core/files.ipynb #01aa8eb2
 def inputs(
     run: str, # name of the run
     stage: str, # the stage whose files are needed
@@ -110,6 +110,6 @@ def inputs(
 def _make_tiny(stage: str):
     # one at a time: nbdev-test may run several notebooks that all miss the same files
     (ROOT/"data"/"runs").mkdir(parents=True, exist_ok=True)
-    with FileLock(ROOT/"data"/"runs"/".tiny.lock"):
+    with FileLock(ROOT/"data"/"runs"/".making-tiny.lock"):
         done = subprocess.run([sys.executable, "-m", "distill.cli", "run", "tiny", "--to", stage[:2]], capture_output=True, text=True)
     if done.returncode: raise RuntimeError(f"the tiny run failed before {stage}:\n{done.stdout[-800:]}{done.stderr[-800:]}")

@@ -144,7 +144,7 @@ class Structure(Record):
         if self.error.step > len(self.nodes): raise ValueError(f"the error is at step {self.error.step} of {len(self.nodes)}")
         return self
 
-# %% ../../nbs/core/records.ipynb #b1f094e9
+# %% ../../nbs/core/records.ipynb #25520679
 class Target(Record):
     "Where a structure is to be carried."
     kind: Literal["intra-subject", "cross-subject", "cross-domain"]
@@ -174,6 +174,7 @@ class Variant(Record):
     alignment: tuple[int, ...] # for each chosen step the golden step it mirrors, 1-based
     error_kind: str # what the teacher says it simulated
 
+# %% ../../nbs/core/records.ipynb #2fe92c2a
 class Verdict(Record):
     "One check's result on one variant."
     variant_id: str

@@ -5,13 +5,14 @@
 # %% auto #0
 __all__ = ['STUDENT_DIR', 'SPECIAL', 'CHAT_TEMPLATE', 'make_tokenizer', 'make_model', 'seal', 'verified_path']
 
-# %% ../../nbs/lab/student.ipynb #435d11c9
+# %% ../../nbs/lab/student.ipynb #4c71317e
+import math
 from collections.abc import Iterable
 from pathlib import Path
 
 from ..core.files import ROOT, file_hash, read_json, write_json
 
-# %% ../../nbs/lab/student.ipynb #bbe68388
+# %% ../../nbs/lab/student.ipynb #8b2fecd2
 STUDENT_DIR = ROOT/"data"/"lab"/"student"
 SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<unk>")
 _PARTICLES = "이었다|에게서|으로|에게|부터|이다|였다|이라|이란|은|는|이|가|을|를|과|와|의|에|도|만|로|란|라"
@@ -28,35 +29,75 @@ def make_tokenizer(
     if vocab_size <= len(SPECIAL): raise ValueError(f"{vocab_size} tokens leave no room beside {len(SPECIAL)} special ones")
     tok = Tokenizer(models.BPE(unk_token="<unk>"))
     split = lambda pattern: pre_tokenizers.Split(Regex(pattern), "isolated")
-    tok.normalizer = normalizers.Replace(Regex(r"\n(?=[가-힣])"), "\n ")
-    tok.pre_tokenizer = pre_tokenizers.Sequence([split(r"\n|[0-9①-⑤.,?!:\[\]]"), pre_tokenizers.Metaspace(prepend_scheme="never"),
+    tok.normalizer = normalizers.Replace(Regex(r"\n(?=[가-힣①-⑤])"), "\n ")
+    tok.pre_tokenizer = pre_tokenizers.Sequence([split(r"\n| ?[①-⑤]|[0-9.,?!:\[\]]"), pre_tokenizers.Metaspace(prepend_scheme="never"),
                                                  split(rf"(?<=[가-힣]{{2}})(?:{_PARTICLES})$")])
     tok.decoder = decoders.Sequence([decoders.Metaspace(prepend_scheme="never"), decoders.Fuse(), decoders.Replace("\n ", "\n")])
     tok.train_from_iterator(texts, trainers.BpeTrainer(vocab_size=vocab_size, special_tokens=list(SPECIAL), show_progress=False))
     return PreTrainedTokenizerFast(tokenizer_object=tok, eos_token="<|im_end|>", pad_token="<|endoftext|>", unk_token="<unk>",
                                    chat_template=CHAT_TEMPLATE, padding_side="left", clean_up_tokenization_spaces=False)
 
-# %% ../../nbs/lab/student.ipynb #f20612ef
+# %% ../../nbs/lab/student.ipynb #6fa189dd
+_OWN, _BEFORE, _ALWAYS = slice(0, 32), slice(32, 64), 96 # residual dimensions: this token, the token before it, a constant
+_BASE = 1e6 # of RoPE, as in Qwen3
+
+def _pair(frequency: int) -> list[int]: return [frequency, frequency + 16] # the two rows of a head that RoPE turns together
+
+def _carry(attention, head: int, reads: slice, writes: slice, scale: float):
+    "Clear a head and let it carry one part of the residual stream to another."
+    rows = slice(32*head, 32*head + 32)
+    for weight in (attention.q_proj.weight, attention.k_proj.weight, attention.v_proj.weight): weight[rows] = 0
+    attention.o_proj.weight[:, rows] = 0
+    for n in range(32):
+        attention.v_proj.weight[rows.start + n, reads.start + n] = 1.
+        attention.o_proj.weight[writes.start + n, rows.start + n] = scale
+
+def _point(attention, head: int, frequency: int, back: float, strength: float):
+    "Let a head prefer a distance: the constant, turned by as many tokens as it shall look back."
+    for weight, angle in ((attention.q_proj.weight, 0.), (attention.k_proj.weight, back * _BASE**(-frequency/16))):
+        for row, value in zip(_pair(frequency), (math.cos(angle), math.sin(angle))): weight[32*head + row, _ALWAYS] = strength * value
+
+def _match(attention, head: int, keys: slice):
+    "Let a head look from this token to where `keys` hold the same."
+    slow = [row for frequency in range(6, 16) for row in _pair(frequency)]
+    for n, row in enumerate(slow):
+        attention.q_proj.weight[32*head + row, _OWN.start + n] = 1.
+        attention.k_proj.weight[32*head + row, keys.start + n] = 1.
+
+# %% ../../nbs/lab/student.ipynb #9b5dea20
+def _wire(network):
+    "Begin with a previous-token head, an induction head and a look-up head."
+    table, (first, second, *_) = network.model.embed_tokens.weight, network.model.layers
+    table[:, _OWN], table[:, _BEFORE], table[:, _ALWAYS] = table[:, _OWN] * 4, 0, .25
+    for layer in network.model.layers: # what the heads carry leads the residual stream at first
+        layer.self_attn.o_proj.weight.mul_(.1)
+        layer.mlp.down_proj.weight.mul_(.1)
+    _carry(first.self_attn, 0, reads=_OWN, writes=_BEFORE, scale=.5)
+    for frequency, share in enumerate((.4, .25, .15, .12, .08)): _point(first.self_attn, 0, frequency, back=1, strength=8 * share**.5)
+    _carry(second.self_attn, 0, reads=_OWN, writes=_OWN, scale=.4) # induction: what came after this token before
+    _carry(second.self_attn, 1, reads=_BEFORE, writes=_OWN, scale=.4) # look-up: what came before it
+    _match(second.self_attn, 0, _BEFORE)
+    _match(second.self_attn, 1, _OWN)
+    _point(second.self_attn, 1, 4, back=55, strength=3) # some way back, not at itself
+    for attention, sharpness in ((first.self_attn, 3.), (second.self_attn, 1.7)):
+        attention.q_norm.weight.fill_(sharpness)
+        attention.k_norm.weight.fill_(sharpness)
+
 def make_model(
     vocab_size: int, # rows of the embedding
-    hidden: int = 128, # width
     layers: int = 4, # depth
-    heads: int = 4, # attention heads of width 32
     seed: int = 0, # of the initial weights
-):
+): # a Qwen3ForCausalLM of width 128
     "Build a small Qwen3 with fresh weights."
     import torch
     from transformers import Qwen3Config, Qwen3ForCausalLM
-    if hidden % heads: raise ValueError(f"width {hidden} cannot be shared by {heads} heads")
+    if layers < 2: raise ValueError(f"{layers} layers: copying takes 2 at least")
     torch.manual_seed(seed)
-    config = Qwen3Config(vocab_size=vocab_size, hidden_size=hidden, num_hidden_layers=layers, num_attention_heads=heads, num_key_value_heads=heads,
-                         head_dim=32, intermediate_size=3*hidden, max_position_embeddings=1024, tie_word_embeddings=True, rope_theta=10_000.0,
-                         initializer_range=0.06, attention_dropout=0.0, bos_token_id=None, eos_token_id=2, pad_token_id=0)
+    config = Qwen3Config(vocab_size=vocab_size, hidden_size=128, num_hidden_layers=layers, num_attention_heads=4, num_key_value_heads=4, head_dim=32,
+                         intermediate_size=384, max_position_embeddings=1024, tie_word_embeddings=True, initializer_range=0.06, attention_dropout=0.0,
+                         rope_parameters=dict(rope_type="default", rope_theta=_BASE), bos_token_id=None, eos_token_id=2, pad_token_id=0)
     network = Qwen3ForCausalLM(config)
-    with torch.no_grad():
-        for layer in network.model.layers: # a word's own embedding leads the residual stream at first: matching equal words is learned sooner
-            layer.self_attn.o_proj.weight.mul_(.1)
-            layer.mlp.down_proj.weight.mul_(.1)
+    with torch.no_grad(): _wire(network)
     return network
 
 # %% ../../nbs/lab/student.ipynb #42e155c0
