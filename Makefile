@@ -25,7 +25,7 @@ run: env
 
 test: env notebooks
 	@echo "== pytest"
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup tests/test_runs.py tests # the longest first
 	@echo "== the tiny run"
 	@$(BIN)/distill run tiny
 	@echo "== every notebook's examples"

@@ -187,6 +187,7 @@ def point_7():
         weights.write_bytes(weights.read_bytes()[:-4] + b"oops")
         good.append(tried("wrong checksum", "run", "tiny", "--run", "evidence-bad", root=Path(tmp)))
         left = [p for p in (Path(tmp)/"data"/"runs").rglob("*") if p.is_file() and p.name.startswith(".") and "lock" not in p.name]
+        shutil.rmtree(Path(tmp)/"reports", ignore_errors=True)
         (Path(tmp)/"reports").write_text("a file where the folder should be")
         good.append(tried("folder that cannot be written", "run", "tiny", "--run", "evidence-bad2", root=Path(tmp)))
     for name, (code, line) in said.items(): say(f"   {name}: exit {code}: {line[0][:200]}")

@@ -11,7 +11,8 @@ from distill.core.files import STAGES
 from distill.core.runner import named_modules, reached_modules
 
 PACKAGE = Path(__file__).resolve().parents[1]/"distill"
-MODULES = {".".join(("distill", *p.relative_to(PACKAGE).with_suffix("").parts)): p for p in PACKAGE.rglob("*.py") if p.name[0] != "_"}
+FILES = [path for path in sorted(PACKAGE.rglob("*.py")) if path.name[0] != "_"]
+MODULES = {".".join(("distill", *path.relative_to(PACKAGE).with_suffix("").parts)): path for path in FILES}
 HEAVY = {"torch", "transformers", "trl", "peft", "accelerate", "datasets", "unsloth"}
 GENERATES = {"distill.core.hf", "distill.orpo"} # may import them at the top; all others only inside a function, if at all
 RANKS = ["core", "lab", *(stage[3:] for stage in STAGES), "studies"]

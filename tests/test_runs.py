@@ -70,6 +70,9 @@ def kill_in(root: Path, run: str, stage: str, wall_s: float, words: list[str]) -
     assert not half or (root/"data"/"runs"/run/f"{stage}.done.json").exists(), half
 
 
+with_tiny = pytest.mark.xdist_group("tiny") # one process makes the run and tests it
+
+
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory) -> Path:
     "A root with a finished tiny run."
@@ -78,6 +81,7 @@ def tiny(tmp_path_factory) -> Path:
     return root
 
 
+@with_tiny
 def test_a_run_from_an_empty_folder_leaves_a_whole_report(tiny):
     report = tiny/"reports"/"tiny"
     for stage in STAGES: assert (report/f"{stage}.ipynb").exists() and (report/f"{stage}.html").exists()
@@ -91,6 +95,7 @@ def test_a_run_from_an_empty_folder_leaves_a_whole_report(tiny):
     assert list(manifest["stages"]) == list(STAGES) and all(s["outputs"] for s in manifest["stages"].values())
 
 
+@with_tiny
 def test_the_pages_need_nothing_from_elsewhere_and_name_no_folder_of_this_machine(tiny):
     for path in (tiny/"reports"/"tiny").rglob("*"):
         if path.suffix not in (".html", ".json", ".ipynb"): continue
@@ -101,6 +106,7 @@ def test_the_pages_need_nothing_from_elsewhere_and_name_no_folder_of_this_machin
             for link in re.findall(r'(?:href|src)="([^":#]+)"', text): assert (path.parent/link).exists(), f"{path.name} links to {link}"
 
 
+@with_tiny
 def test_an_unchanged_rerun_takes_seconds_and_makes_nothing(tiny):
     before = {p: p.stat().st_mtime_ns for p in (tiny/"data"/"runs"/"tiny").rglob("*")}
     began = time.monotonic()
@@ -109,6 +115,7 @@ def test_an_unchanged_rerun_takes_seconds_and_makes_nothing(tiny):
     assert {p: p.stat().st_mtime_ns for p in (tiny/"data"/"runs"/"tiny").rglob("*")} == before
 
 
+@with_tiny
 def test_the_site_is_published_and_a_pair_traced(tiny):
     distill(tiny, "publish", "tiny", "--to", "reports/example")
     site = tiny/"reports"/"example"
@@ -118,6 +125,7 @@ def test_the_site_is_published_and_a_pair_traced(tiny):
     for name in ("id", "variant_id", "blueprint_id", "seed_id", "golden_id", "failed_id", "item_id"): assert pair[name] in said, name
 
 
+@with_tiny
 def test_an_estimate_bounds_what_was_called(tiny):
     said = distill(tiny, "estimate", "tiny")
     assert "US$ 0.00" in said.splitlines()[-1]
@@ -141,6 +149,7 @@ def test_damaged_weights_are_refused_by_name(tmp_path):
     assert not (root/"reports"/"tiny"/"00_seed.ipynb").exists() and not (root/"data"/"runs"/"tiny"/"00_seed.done.json").exists()
 
 
+@with_tiny
 def test_kill_9_in_training_and_evaluation_changes_nothing(tiny):
     whole, table = made(tiny, "tiny"), json.loads((tiny/"reports"/"tiny"/"summary.json").read_text(encoding="utf-8"))
     for stage in STAGES[4:]: (tiny/"data"/"runs"/"tiny"/sorted(whole[stage])[0]).unlink() # so both have to be made again
