@@ -24,8 +24,8 @@ run: env
 	@$(BIN)/distill run $(PROFILE)
 
 test: env notebooks
-	@echo "== pytest"
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup tests/test_runs.py tests # the longest first
+	@echo "== pytest, two files at a time, the longest first"
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder tests/test_runs.py tests/test_kill.py tests
 	@echo "== the tiny run"
 	@$(BIN)/distill run tiny
 	@echo "== every notebook's examples"

@@ -7,7 +7,7 @@ __all__ = ['REPAIR_TEMPERATURE', 'GROUPS', 'ask_for', 'Extracted', 'read_structu
            'make_blueprints', 'fill_transfer', 'Transferred', 'read_variant', 'transfer', 'rotated', 'blind_votes',
            'code_of', 'decide', 'blueprint_funnel', 'main_reason']
 
-# %% ../nbs/02_blueprint.ipynb #0e3325ae
+# %% ../nbs/02_blueprint.ipynb #ba271771
 import json
 import random
 import re
@@ -23,7 +23,7 @@ from .core.files import ROOT, inputs, read_json, stage_dir, whole_file, write_js
 from .core.gates import Context, entities, judge, make_context, near_duplicate, transfer_kind
 from .core.ledger import Ledger, Reply
 from .core.likeness import stems
-from .core.models import Model, Request, ask, load_model, respond
+from .core.models import Model, Request, ask, load_models, respond
 from .core.mutations import MUTATIONS, kill_table
 from .core.plots import funnel_figure, setup
 from .core.prompts import Prompt, load_prompt, parse_json, render_item
@@ -82,7 +82,7 @@ def read_structure(
     if left: raise ValueError(f"the structure still speaks of its seed: {', '.join(sorted(left))}")
     return found
 
-# %% ../nbs/02_blueprint.ipynb #1dd9a85c
+# %% ../nbs/02_blueprint.ipynb #00e3084e
 def extract(
     model: Model, # the teacher
     negatives: Sequence[HardNegative], # seeds
@@ -95,7 +95,7 @@ def extract(
     "Ask the teacher for the structure of every hard negative."
     if not negatives: raise ValueError("no hard negatives to extract from")
     requests = [Request(prompt.fill(item=render_item(n.item), answer=str(n.item.answer), golden=n.golden.text, failed=n.failed.text,
-                                    error_kinds=", ".join(ERROR_KINDS)), seed, max_tokens=max_tokens) for n in negatives]
+                                    error_kinds=", ".join(ERROR_KINDS)), seed, max_tokens=max_tokens, schema=Extracted) for n in negatives]
     readers = [lambda text, item=n.item: read_structure(text, item, context) for n in negatives]
     found = dict(zip([n.id for n in negatives], ask_for(model, requests, readers, ledger, "extract")))
     return _parted(found, lambda seed_id: dict(step="extract", seed_id=seed_id, blueprint_id=""))
@@ -124,11 +124,13 @@ def plan_targets(
     domains: dict[str, dict[str, list[str]]], # from `load_domains`
     per_seed: int, # targets per seed
     contrast_share: float, # share of contrasts, 0–1
+    agreeing_share: float = 0.0, # share of contrasts that agree; the others ask for the lure
     seed: int = 0, # of ties, and of which targets become contrasts
 ) -> list[tuple[Target, ...]]: # aligned with `seeds`
     "Share out targets evenly over kinds, subjects and domains."
     if per_seed < 1: raise ValueError(f"{per_seed} targets per seed: at least 1 is wanted")
-    if not 0 <= contrast_share <= 1: raise ValueError(f"contrast_share {contrast_share} is not in 0–1")
+    for name, share in (("contrast_share", contrast_share), ("agreeing_share", agreeing_share)):
+        if not 0 <= share <= 1: raise ValueError(f"{name} {share} is not in 0–1")
     rng, used, turned, due, plan = random.Random(seed), Counter(), Counter(), {}, []
     for item, frame in seeds:
         free, taken = _options(item, domains, rng), []
@@ -136,14 +138,19 @@ def plan_targets(
             kinds = Counter(t.kind for t in taken)
             best = min(free, key=lambda t: (kinds[t.kind], used[t.subject], used[t.subject, t.domain]))
             free.remove(best), taken.append(best), used.update([best.subject, (best.subject, best.domain)])
-        due[frame] = due.get(frame, rng.random()) + contrast_share * len(taken) # contrasts fall due bit by bit
         taken.sort(key=lambda t: turned[t.subject] / used[t.subject])
-        for n in range(int(due[frame])):
+        n_contrasts = _due(due, (frame, "contrast"), contrast_share * len(taken), rng)
+        n_agreeing = _due(due, (frame, "agreeing"), agreeing_share * n_contrasts, rng)
+        for n in range(n_contrasts):
             turned[taken[n].subject] += 1
-            taken[n] = taken[n].model_copy(update=dict(contrast=True))
-        due[frame] %= 1
+            taken[n] = taken[n].model_copy(update=dict(contrast="agreeing" if n < n_agreeing else "asked"))
         plan.append(tuple(taken))
     return plan
+
+def _due(due: dict, key: tuple, more: float, rng: random.Random) -> int:
+    "A share falls due bit by bit: whole numbers that add up to it."
+    n, due[key] = divmod(due.get(key, rng.random()) + more, 1)
+    return int(n)
 
 def _options(item: Item, domains: dict, rng: random.Random) -> list[Target]:
     places = [(subject, domain) for subject, row in domains.items() for domain in row["use"] if domain != item.domain]
@@ -163,6 +170,8 @@ def make_blueprints(
                       failed_answer=n.failed.answer, target=target, draft=draft)
             for n, f in rows for target in plan[n.id] for draft in range(drafts)]
 
+_CONTRASTS = {"": "아니오", "asked": "질문", "agreeing": "일치"} # as the prompt names them
+
 def fill_transfer(
     prompt: Prompt, # template `transfer`
     plan: Blueprint, # what to carry where
@@ -173,7 +182,7 @@ def fill_transfer(
     def listed(path): return "[\n" + ",\n".join(json.dumps(s.model_dump(mode="json"), ensure_ascii=False) for s in path) + "\n]"
     return prompt.fill(structure=json.dumps(plan.structure.model_dump(mode="json"), ensure_ascii=False, indent=1), item=render_item(item),
                        golden=listed(plan.golden), failed=listed(plan.failed), transfer=plan.target.kind, subject=plan.target.subject,
-                       domain=plan.target.domain, contrast="예" if plan.target.contrast else "아니오", draft=str(plan.draft))
+                       domain=plan.target.domain, contrast=_CONTRASTS[plan.target.contrast], draft=str(plan.draft))
 
 # %% ../nbs/02_blueprint.ipynb #9e8b71bd
 class Transferred(BaseModel):
@@ -207,7 +216,7 @@ def read_variant(
                    rejected=tidy(found.rejected), rejected_answer=found.rejected_answer, alignment=found.alignment,
                    error_kind=found.error_kind)
 
-# %% ../nbs/02_blueprint.ipynb #2709751b
+# %% ../nbs/02_blueprint.ipynb #0e28b7cb
 def transfer(
     model: Model, # the teacher
     plans: Sequence[Blueprint], # what to carry where
@@ -218,13 +227,13 @@ def transfer(
     seed: int = 0, # of repairs
 ) -> tuple[list[Variant], list[dict]]: # variants; failures (step, seed_id, blueprint_id, code, evidence)
     "Ask the teacher for a variant of every blueprint."
-    requests = [Request(fill_transfer(prompt, p, items[p.item_id]), seed, max_tokens=max_tokens) for p in plans]
+    requests = [Request(fill_transfer(prompt, p, items[p.item_id]), seed, max_tokens=max_tokens, schema=Transferred) for p in plans]
     readers = [lambda text, p=p: read_variant(text, p, items[p.item_id]) for p in plans]
     found, seeds = dict(zip([p.id for p in plans], ask_for(model, requests, readers, ledger, "transfer"))), {p.id: p.seed_id for p in plans}
     variants, failures = _parted(found, lambda name: dict(step="transfer", seed_id=seeds[name], blueprint_id=name))
     return list(variants.values()), failures
 
-# %% ../nbs/02_blueprint.ipynb #d102d0bb
+# %% ../nbs/02_blueprint.ipynb #037fdf18
 def rotated(
     item: Item, # any item
     by: int, # places, 1 … n_choices - 1
@@ -235,7 +244,7 @@ def rotated(
     return item.model_copy(update=dict(choices=item.choices[by:] + item.choices[:by], answer=None))
 
 def blind_votes(
-    model: Model, # the solver
+    models: Sequence[Model], # the solvers, the author first
     items: Sequence[Item], # to be solved
     prompt: Prompt, # template for solving
     ledger: Ledger, # what is known already
@@ -243,12 +252,13 @@ def blind_votes(
     max_tokens: int = 2000, # per answer
 ) -> dict[str, tuple[int | None, ...]]: # by item: answers in the item's own numbers, None where there was none
     "Solve items blindly, with the choices in other orders."
-    orders = [(item, by) for item in items for by in range(1, resolves + 1)]
-    responses = respond(model, [rotated(item, by) for item, by in orders], prompt, ledger, max_tokens=max_tokens, desc="re-solve")
-    votes = defaultdict(tuple)
-    for (item, by), response in zip(orders, responses):
-        votes[item.id] += (None if response.answer is None else (response.answer - 1 + by) % len(item.choices) + 1,)
-    return dict(votes)
+    votes = {}
+    for turn, model in enumerate(models):
+        mine = [(item, by) for item in items for by in range(1, resolves + 1) if by % len(models) == turn]
+        responses = respond(model, [rotated(item, by) for item, by in mine], prompt, ledger, max_tokens=max_tokens, desc="re-solve")
+        for (item, by), response in zip(mine, responses):
+            votes[item.id, by] = None if response.answer is None else (response.answer - 1 + by) % len(item.choices) + 1
+    return {item.id: tuple(votes[item.id, by] for by in range(1, resolves + 1)) for item in items}
 
 # %% ../nbs/02_blueprint.ipynb #83ff0188
 def code_of(

@@ -7,7 +7,7 @@ __all__ = ['SLICES', 'FUNNEL', 'tuned_spec', 'one_contract', 'Scored', 'score', 
            'by_slice', 'error_flow', 'regressed', 'unreadable', 'positions', 'trap_errors', 'accuracies', 'run_funnel',
            'finding', 'group_finding']
 
-# %% ../nbs/05_eda.ipynb #3be7f5c6
+# %% ../nbs/05_eda.ipynb #8ea52872
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -19,7 +19,7 @@ from IPython.display import HTML, display
 from .core.cases import CASE_CSS, case_card, pick_cases
 from .core.files import ROOT, inputs, read_json, stage_dir, whole_file, write_json
 from .core.ledger import Ledger
-from .core.models import Model, load_model, respond
+from .core.models import Model, load_model, load_models, respond
 from .core.plots import before_after_figure, flow_figure, funnel_figure, save_figure, setup
 from .core.prompts import Prompt, contract, load_prompt
 from .core.records import MARKS, SUBJECTS, Blueprint, HardNegative, Item, Pair, Response, Variant, read_table, write_table
@@ -35,7 +35,7 @@ def tuned_spec(
     if ":" not in head: raise ValueError(f"student {student!r} is not of the form scheme:name")
     return f"{head}+{(stage_dir(run, '04_orpo')/'adapter').relative_to(ROOT).as_posix()}{mark}{dials}"
 
-# %% ../nbs/05_eda.ipynb #b66bc64f
+# %% ../nbs/05_eda.ipynb #954dc0d1
 def one_contract(
     prompt: Prompt, # template for solving
     base: Model, # the student before tuning
@@ -45,7 +45,9 @@ def one_contract(
     "Freeze how both students are asked, and check that it is the same way."
     if base.chat_template != tuned.chat_template:
         raise ValueError(f"{base.spec} and {tuned.spec} have different chat templates: their accuracies cannot be compared")
-    return contract(prompt, base.chat_template, thinking=False, temperature=0.0, max_tokens=max_tokens)
+    if base.thinking != tuned.thinking:
+        raise ValueError(f"{base.spec} has thinking={base.thinking}, {tuned.spec} {tuned.thinking}: their accuracies cannot be compared")
+    return contract(prompt, base.chat_template, base.thinking, temperature=0.0, max_tokens=max_tokens)
 
 # %% ../nbs/05_eda.ipynb #d2a3486e
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@
 __all__ = ['OUTCOMES', 'pick_golden', 'pick_failed', 'Mined', 'judge', 'cap', 'mine', 'hard_negatives', 'mining_funnel',
            'outcome_table', 'mining_finding', 'rate_figure']
 
-# %% ../nbs/01_hard_negatives.ipynb #e3fe3f88
+# %% ../nbs/01_hard_negatives.ipynb #3aa8f7c0
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -17,20 +17,22 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from .core.files import inputs, stage_dir, whole_file, write_json
+from .core.ensemble import by_model, source_table
+from .core.files import content_hash, inputs, stage_dir, whole_file, write_json
 from .core.plots import COLORS, setup
 from .core.prompts import render_item
 from .core.records import SUBJECTS, HardNegative, Item, Response, read_table, write_table
 from .seed import by_item, right_rate
 
-# %% ../nbs/01_hard_negatives.ipynb #c5a99161
+# %% ../nbs/01_hard_negatives.ipynb #e573b4f6
 def pick_golden(
     item: Item, # with a key
     responses: Sequence[Response], # the teacher's, by sample
 ) -> Response | None: # None if no answer is right
     "Pick the teacher's path."
     if item.answer is None: raise ValueError(f"item {item.id} has no key, so no path to it is golden")
-    return _with_steps([r for r in responses if r.answer == item.answer])
+    right = [r for r in responses if r.answer == item.answer]
+    return _with_steps(sorted(right, key=lambda r: content_hash([item.id, r.model]))) # of one model: in the order they had
 
 def _with_steps(responses: list[Response]) -> Response | None:
     return next((r for r in responses if r.steps), responses[0] if responses else None)

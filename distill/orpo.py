@@ -121,12 +121,13 @@ def orpo_terms(
     odds_loss = orpo_loss(logp["chosen"], logp["rejected"], nll=0, beta=1)
     return dict(loss=nll + beta * odds_loss, nll=nll, odds_loss=odds_loss, chosen_logp=logp["chosen"], rejected_logp=logp["rejected"])
 
-# %% ../nbs/04_orpo.ipynb #1763abfa
+# %% ../nbs/04_orpo.ipynb #e5419248
 def student_path(
     spec: str, # lab:student or hf:PATH
 ) -> Path: # folder with weights and tokenizer
     "Find the weights that a spec names."
-    scheme, name, _ = parse_spec(spec)
+    scheme, name, dials = parse_spec(spec)
+    if dials.get("thinking", "0") != "0": raise ValueError(f"student {spec!r} thinks, but the pairs hold no thoughts: leave out thinking=1")
     if (scheme, name) == ("lab", "student"): return import_module("distill.lab.student").verified_path()
     if scheme != "hf": raise ValueError(f"student {spec!r} has no weights to train: use lab:student or hf:PATH")
     path, adapter = split_path(name, spec)

@@ -6,7 +6,7 @@
 __all__ = ['keep_apart', 'hold_out', 'pool_and_test', 'solve', 'by_item', 'right_rate', 'accuracy_rows', 'seed_funnel',
            'seed_finding', 'accuracy_figure']
 
-# %% ../nbs/00_seed.ipynb #e6a27355
+# %% ../nbs/00_seed.ipynb #c85a2e3b
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from textwrap import fill
@@ -15,10 +15,11 @@ import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from .core.ensemble import agreement_rows, by_model, ensemble_figure, ensemble_finding, lean_rows, subject_rows
 from .core.files import ROOT, content_hash, stage_dir, write_json
 from .core.items import Loaded, open_items
 from .core.ledger import Ledger
-from .core.models import Model, load_model, respond
+from .core.models import Model, load_model, load_models, respond
 from .core.plots import COLORS, setup
 from .core.prompts import Prompt, load_prompt, render_item
 from .core.records import SUBJECTS, Item, Response, read_table, write_table
@@ -86,12 +87,12 @@ def solve(
         raise ValueError(f"{n_samples} samples at temperature {temperature} would all be the same: give a temperature above 0")
     return respond(model, items, prompt, ledger, n_samples, temperature if n_samples > 1 else 0.0, max_tokens, seed, desc=model.spec)
 
-# %% ../nbs/00_seed.ipynb #c957f64e
+# %% ../nbs/00_seed.ipynb #ea0f7b16
 def by_item(
     items: Sequence[Item], # the pool
-    responses: Sequence[Response], # items × samples of one model
+    responses: Sequence[Response], # items × samples of one model, or of each teacher
 ) -> dict[str, list[Response]]: # item id → its responses, by sample
-    "Group a model's responses by item, and check that none is missing."
+    "Group responses by item, and check that none is missing."
     found = {item.id: [] for item in items}
     for response in responses:
         if response.item_id not in found:
@@ -110,10 +111,10 @@ def right_rate(
     if not responses: raise ValueError(f"item {item.id} has no responses")
     return None if item.answer is None else sum(r.answer == item.answer for r in responses) / len(responses)
 
-# %% ../nbs/00_seed.ipynb #e62cb06e
+# %% ../nbs/00_seed.ipynb #db13a8d0
 def accuracy_rows(
     items: Sequence[Item], # the pool
-    teacher: Sequence[Response], # items × samples
+    teacher: Sequence[Response], # items × samples, of all teachers
     student: Sequence[Response], # items × samples
 ) -> list[dict]: # per subject: n items with a key, mean rate of teacher and student, unreadable rate of both
     "Compare teacher and student subject by subject."

@@ -48,9 +48,6 @@ def refused(root: Path, *words: str) -> str:
     return said
 
 
-with_done = pytest.mark.xdist_group("done") # one process makes the toy run and tests it
-
-
 @pytest.fixture(scope="module")
 def done(tmp_path_factory) -> Path:
     "A toy checkout in which stage 00 is finished."
@@ -94,7 +91,6 @@ def test_a_missing_artefact_of_an_earlier_stage(tmp_path):
         refused(toy_root(tmp_path/"r"), "run", "tiny", "--from", "01", "--to", "01")
 
 
-@with_done
 @pytest.mark.parametrize("harm, word", [(lambda p: p.unlink(), "is missing"), (lambda p: p.write_text("[0,"), "is damaged")])
 def test_a_lost_or_damaged_artefact_of_an_earlier_stage(done, harm, word):
     items = done/"data"/"runs"/"tiny"/"00_seed"/"items.json"
@@ -104,7 +100,6 @@ def test_a_lost_or_damaged_artefact_of_an_earlier_stage(done, harm, word):
     items.write_text(whole)
 
 
-@with_done
 def test_a_stage_that_fails_says_its_last_exception(done):
     words = ["run", "tiny", "--to", "01", "--run", "one"]
     assert "01_hard_negatives stopped in cell [3]: row 0: no answer. Look into" in fails(done, *words, "--set", "n=1")

@@ -3,12 +3,15 @@
 import ast
 import csv
 import json
+import tempfile
 from collections import Counter
+from pathlib import Path
 
 from hypothesis import given, settings, strategies as st
 
 from distill.core.files import ROOT
-from distill.core.items import BadRow, load_items, make_item, normalise, open_items
+from distill.core.formats import BadRow, FORMATS, normalise
+from distill.core.items import load_items, make_item, open_items
 from distill.core.records import read_table, write_table, Item
 
 def sample_rows():
@@ -56,15 +59,53 @@ def test_what_was_loaded_can_be_stored(tmp_path):
     assert loaded.changed["unknown glyphs"] == 2
     json.dumps(loaded.quarantine, ensure_ascii=False).encode()
 
-cells = st.one_of(st.none(), st.text(max_size=20), st.floats(), st.integers(), st.booleans(), st.lists(st.text(max_size=5), max_size=6))
-names = st.sampled_from(["id", "paragraph", "problems", "question_plus", "subject", "question", "choices", "answer", "tags", "group", "x"])
+cells = st.one_of(st.none(), st.text(max_size=20), st.floats(), st.integers(), st.booleans(), st.lists(st.text(max_size=5), max_size=6),
+                  st.dictionaries(st.text(max_size=3), st.integers(), max_size=2))
+own = ["id", "paragraph", "problems", "question_plus", "subject", "question", "choices", "answer", "tags", "group", "x"]
 
-@settings(max_examples=300, deadline=None)
-@given(st.dictionaries(names, cells))
+def rows_of(columns): return st.fixed_dictionaries({name: cells for name in columns})
+
+@settings(max_examples=1000, deadline=None)
+@given(st.one_of(st.dictionaries(st.sampled_from(own), cells), *(rows_of(sorted(needs)) for needs, _ in FORMATS.values())))
 def test_any_row_is_an_item_or_a_bad_row(row):
     try: item, _ = make_item(row, "f")
-    except BadRow as e: assert e.mend
-    else: assert item.group and item.subject
+    except BadRow as e: assert e.mend and e.row("f", 1)
+    else: assert item.group and item.subject and item.licence and 4 <= len(item.choices) <= 5
+
+whole = st.fixed_dictionaries({"question": st.text(max_size=9), "choices": st.lists(st.text(max_size=4), min_size=3, max_size=6), "answer": cells})
+
+@settings(max_examples=300, deadline=None)
+@given(st.text(max_size=30), whole, st.one_of(st.none(), st.text(max_size=9)))
+def test_a_contest_row_keeps_its_texts(paragraph, problem, view):
+    try: item, _ = make_item(dict(paragraph=paragraph, problems=repr(problem), question_plus=view))
+    except BadRow: return
+    assert [normalise(c)[0] for c in problem["choices"]] == list(item.choices) and normalise(problem["question"])[0] == item.question
+    if view and view.strip().lower() not in ("", "nan", "none", "null"): assert item.view == normalise(view)[0]
+
+text_files = st.one_of(st.binary(max_size=200), st.text("ab,'\"\n\t\r{}[]:\\1가", max_size=80).map(str.encode))
+
+@settings(max_examples=600, deadline=None)
+@given(st.sampled_from([".csv", ".tsv", ".json", ".jsonl", ".parquet"]), text_files)
+def test_any_file_is_read_or_refused_by_name(suffix, content):
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder)/f"some{suffix}"
+        path.write_bytes(content)
+        try: loaded = open_items(str(path))
+        except ValueError as e: assert "some" in str(e)
+        else: assert all(b["mend"] and b["row"] for b in loaded.quarantine)
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(0, 10**6), st.integers(0, 255))
+def test_a_table_with_a_wrong_byte_is_read_or_refused(at, byte):
+    items, _ = load_items("data/items/sample.csv")
+    with tempfile.TemporaryDirectory() as folder:
+        path = write_table(items[:3], Path(folder)/"some.parquet")
+        content = bytearray(path.read_bytes())
+        content[at % len(content)] = byte
+        path.write_bytes(content)
+        try: loaded = open_items(str(path))
+        except ValueError as e: assert "some" in str(e)
+        else: assert loaded.n_rows <= 3
 
 @given(st.text(st.characters(codec=None), max_size=50))
 def test_normalising_twice_changes_nothing(text):

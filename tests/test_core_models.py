@@ -8,14 +8,14 @@ from distill.core.records import Message
 
 class Counting:
     chat_template = ""
-    def __init__(self, log, die_at=None): self.spec = self.identity = "test:count"; self.log, self.die_at = log, die_at
+    def __init__(self, log, die_at=None): self.spec = self.identity = "sim:count"; self.log, self.die_at = log, die_at
     def generate(self, requests):
         for n, request in enumerate(requests):
             if n == self.die_at:
                 import os, signal
                 os.kill(os.getpid(), signal.SIGKILL)
             with self.log.open("a") as f: f.write(request.messages[0].content + "\n")
-            yield Reply(request.messages[0].content)
+            yield n, Reply(request.messages[0].content)
 
 def requests(n): return [Request((Message(role="user", content=f"q{i}"),)) for i in range(n)]
 

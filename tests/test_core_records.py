@@ -4,9 +4,10 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from distill.core.records import Item, read_table, write_table
 
-texts = st.text(min_size=1, max_size=30).filter(lambda s: s.strip() and "\x00" not in s and s.isprintable())
+printable = st.characters(exclude_categories=("C", "Z"), include_characters=" ") # drawn, not filtered: most of Unicode prints nothing
+texts = st.text(printable, min_size=1, max_size=30).filter(str.strip)
 items = st.builds(lambda q, c, p, a: Item(subject="국어", question=q, choices=tuple(c), passage=p, answer=a),
-                  texts, st.lists(texts, min_size=4, max_size=5, unique=True), st.text(max_size=40).filter(str.isprintable), st.sampled_from([None, 1, 4]))
+                  texts, st.lists(texts, min_size=4, max_size=5, unique=True), st.text(printable, max_size=40), st.sampled_from([None, 1, 4]))
 
 @settings(max_examples=50, deadline=None)
 @given(st.lists(items, max_size=5))

@@ -53,10 +53,10 @@ def variants(seed):
         found = extract(item, solution(item, item.answer, item.answer), solution(item, item.answer, wrong, dice.choice(list(ERRORS))))
         structure = Structure(**{k: found[k] for k in Structure.model_fields})
         subject, domain = dice.choice([("국어", "과학사"), ("생윤", "환경윤리"), ("정법", "재판"), ("사문", "문화이해")])
-        target = Target(kind=transfer_kind(item.subject, subject), subject=subject, domain=domain, contrast=n % 3 == 0)
+        target = Target(kind=transfer_kind(item.subject, subject), subject=subject, domain=domain, contrast="" if n % 3 else "asked")
         blueprint = Blueprint(seed_id=item.id, item_id=item.id, structure=structure, golden=found["golden"], failed=found["failed"],
                               failed_answer=wrong, target=target)
-        row = transfer(structure, item, domain, target.contrast, dice)
+        row = transfer(structure, item, domain, bool(target.contrast), dice)
         new = Item(subject=subject, domain=domain, **{k: row.pop(k) for k in ("passage", "view", "question", "choices", "answer")})
         yield Variant(blueprint_id=blueprint.id, item=new, **row), blueprint
 

@@ -1,76 +1,19 @@
-"Whole runs in a folder of their own: from nothing, again, after damage, and after kill -9 in each stage."
+"Whole runs in a folder of their own: from nothing, again, after damage, and after kill -9 in training and evaluation."
 
 import json
-import os
-import random
 import re
-import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from farms import CHECKOUT, distill, farm, kill_in, made, mark, start
 
 from distill.core.files import STAGES
-from distill.core.ledger import Ledger
 
-CHECKOUT = Path(__file__).resolve().parents[1]
-SHARED = ("nbs", "settings.ini", "data/prompts", "data/lab", "data/items", "data/domains.json")
 SLICES = ("total", "held_out_domains", "control", "no_trap")
 FIELDS = {"n", "baseline", "tuned", "diff", "ci_low", "ci_high", "p", "mde"}
-
-
-def farm(folder: Path) -> Path:
-    "A root that reads the checkout's sources and has no runs."
-    for name in SHARED:
-        (folder/name).parent.mkdir(parents=True, exist_ok=True)
-        (folder/name).symlink_to(CHECKOUT/name)
-    return folder
-
-
-def start(root: Path, *words: str) -> subprocess.Popen:
-    env = {"OMP_NUM_THREADS": "1", **os.environ, "DISTILL_ROOT": str(root)}
-    command = [sys.executable, "-m", "distill.cli", *words]
-    return subprocess.Popen(command, cwd=root, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-
-
-def distill(root: Path, *words: str) -> str:
-    process = start(root, *words)
-    said, _ = process.communicate()
-    assert process.returncode == 0, said
-    return said
-
-
-def mark(root: Path, run: str, stage: str) -> dict:
-    return json.loads((root/"data"/"runs"/run/f"{stage}.done.json").read_text(encoding="utf-8"))
-
-
-def made(root: Path, run: str) -> dict[str, dict[str, str]]:
-    "Stage → file that it handed on → hash, without what lies in a run's own folder name."
-    return {stage: {name.split("/", 3)[3]: was for name, was in mark(root, run, stage)["outputs"].items() if name.startswith("data/")}
-            for stage in STAGES if (root/"data"/"runs"/run/f"{stage}.done.json").exists()}
-
-
-def kill_in(root: Path, run: str, stage: str, wall_s: float, words: list[str]) -> None:
-    "Start a run and kill -9 it at a random moment of a stage."
-    after = random.uniform(0, .9 * wall_s)
-    print(f"kill -9 in {stage} after {after:.2f} of {wall_s:.2f} s") # pytest shows it if the test fails
-    process = start(root, *words)
-    for line in process.stdout:
-        if re.match(rf"\s+{stage}\s+running", line): break
-    else: pytest.fail(f"{stage} was not run")
-    time.sleep(after)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    process.stdout.close()
-    half = [p for p in (root/"reports"/run).glob(f"{stage}*") if p.suffix in (".ipynb", ".html")]
-    assert not half or (root/"data"/"runs"/run/f"{stage}.done.json").exists(), half
-
-
-with_tiny = pytest.mark.xdist_group("tiny") # one process makes the run and tests it
 
 
 @pytest.fixture(scope="session")
@@ -81,7 +24,6 @@ def tiny(tmp_path_factory) -> Path:
     return root
 
 
-@with_tiny
 def test_a_run_from_an_empty_folder_leaves_a_whole_report(tiny):
     report = tiny/"reports"/"tiny"
     for stage in STAGES: assert (report/f"{stage}.ipynb").exists() and (report/f"{stage}.html").exists()
@@ -95,7 +37,6 @@ def test_a_run_from_an_empty_folder_leaves_a_whole_report(tiny):
     assert list(manifest["stages"]) == list(STAGES) and all(s["outputs"] for s in manifest["stages"].values())
 
 
-@with_tiny
 def test_the_pages_need_nothing_from_elsewhere_and_name_no_folder_of_this_machine(tiny):
     for path in (tiny/"reports"/"tiny").rglob("*"):
         if path.suffix not in (".html", ".json", ".ipynb"): continue
@@ -106,7 +47,6 @@ def test_the_pages_need_nothing_from_elsewhere_and_name_no_folder_of_this_machin
             for link in re.findall(r'(?:href|src)="([^":#]+)"', text): assert (path.parent/link).exists(), f"{path.name} links to {link}"
 
 
-@with_tiny
 def test_an_unchanged_rerun_takes_seconds_and_makes_nothing(tiny):
     before = {p: p.stat().st_mtime_ns for p in (tiny/"data"/"runs"/"tiny").rglob("*")}
     began = time.monotonic()
@@ -115,7 +55,6 @@ def test_an_unchanged_rerun_takes_seconds_and_makes_nothing(tiny):
     assert {p: p.stat().st_mtime_ns for p in (tiny/"data"/"runs"/"tiny").rglob("*")} == before
 
 
-@with_tiny
 def test_the_site_is_published_and_a_pair_traced(tiny):
     distill(tiny, "publish", "tiny", "--to", "reports/example")
     site = tiny/"reports"/"example"
@@ -125,7 +64,6 @@ def test_the_site_is_published_and_a_pair_traced(tiny):
     for name in ("id", "variant_id", "blueprint_id", "seed_id", "golden_id", "failed_id", "item_id"): assert pair[name] in said, name
 
 
-@with_tiny
 def test_an_estimate_bounds_what_was_called(tiny):
     said = distill(tiny, "estimate", "tiny")
     assert "US$ 0.00" in said.splitlines()[-1]
@@ -149,7 +87,6 @@ def test_damaged_weights_are_refused_by_name(tmp_path):
     assert not (root/"reports"/"tiny"/"00_seed.ipynb").exists() and not (root/"data"/"runs"/"tiny"/"00_seed.done.json").exists()
 
 
-@with_tiny
 def test_kill_9_in_training_and_evaluation_changes_nothing(tiny):
     whole, table = made(tiny, "tiny"), json.loads((tiny/"reports"/"tiny"/"summary.json").read_text(encoding="utf-8"))
     for stage in STAGES[4:]: (tiny/"data"/"runs"/"tiny"/sorted(whole[stage])[0]).unlink() # so both have to be made again
@@ -160,24 +97,3 @@ def test_kill_9_in_training_and_evaluation_changes_nothing(tiny):
     weights = [name for name in whole["04_orpo"] if name.endswith(".safetensors")]
     assert weights and all(again["04_orpo"][name] == whole["04_orpo"][name] for name in weights) # the same seed, the same weights
     assert set(again["05_eda"]) == set(whole["05_eda"])
-
-
-def test_kill_9_loses_no_row_and_pays_no_call_twice(tmp_path):
-    "Simulated models write a line for each call they answer."
-    words = ["run", "sim", "--to", "03", "--set", "max_seeds=4"]
-    for who, accuracy in (("teacher", .95), ("student", .4)):
-        words += ["--set", f"{who}=sim:{who}?accuracy={accuracy}&items=data/items/sample.csv&latency=0.01&calls=data/runs/calls"]
-    whole, killed = farm(tmp_path/"whole"), farm(tmp_path/"killed")
-    distill(whole, *words)
-    doubtful = set()
-    for stage in STAGES[:4]:
-        kill_in(killed, "sim", stage, mark(whole, "sim", stage)["wall_s"], words)
-        time.sleep(1.5) # the notebook's process notices within a second
-        if (killed/"data"/"runs"/"ledger.sqlite").exists():
-            with Ledger(killed/"data"/"runs"/"ledger.sqlite") as ledger: doubtful |= {row["key"] for row in ledger.in_doubt()}
-    distill(killed, *words)
-    assert made(whole, "sim") == made(killed, "sim") # byte for byte: no row lost, none doubled
-    once, calls = ((root/"data"/"runs"/"calls").read_text().split() for root in (whole, killed))
-    twice = {key: n for key, n in Counter(calls).items() if n > 1}
-    assert len(once) == len(set(once)) and set(calls) == set(once)
-    assert set(twice) <= doubtful and all(n == 2 for n in twice.values()) and len(twice) <= 4, twice # in flight at a kill, one each

@@ -140,7 +140,7 @@ def toy_variant(
     def said(item, side): return three_steps(side[0], f"물음에 맞는 것은 {side[1]}이다.", f"{MARKS[item.choices.index(side[1])]} {side[1]}")
     seed, *sides = toy_item(old, 1)
     item, *new_sides = toy_item(new, 4, wording, contrast)
-    target = Target(kind=transfer_kind(seed.subject, item.subject), subject=item.subject, domain=new, contrast=contrast)
+    target = Target(kind=transfer_kind(seed.subject, item.subject), subject=item.subject, domain=new, contrast="asked" if contrast else "")
     golden, failed = (said(seed, side) for side in sides)
     negative = hard_negative(seed, golden, failed, seed.choices.index(sides[1][1]) + 1)
     plan = Blueprint(seed_id=negative.id, item_id=seed.id, structure=PRIORITY, golden=golden, failed=failed,

@@ -137,7 +137,7 @@ def _steps(network, tokens, mask, limits, chance, temperature, ends) -> tuple[li
         mask = torch.cat([mask, torch.ones_like(mask[:, :1])], -1)
     return torch.stack(columns, -1).tolist(), lengths.tolist()
 
-# %% ../../nbs/core/hf.ipynb #9b9530ab
+# %% ../../nbs/core/hf.ipynb #30829ef0
 class HFModel:
     "A transformers model in this process."
 
@@ -147,10 +147,14 @@ class HFModel:
         adapter: Path | None = None, # folder of a LoRA adapter, merged into the weights
         batch: int = 64, # rows at once
         identity: str = "", # name in the ledger; checksums of both folders unless told
+        thinking: int = 0, # 1 lets a model think that can, before it answers
     ):
         if batch < 1: raise ValueError(f"model {spec!r}: batch={batch}, at least 1 is wanted")
+        if thinking not in (0, 1): raise ValueError(f"model {spec!r}: thinking={thinking} is neither 0 nor 1")
         self.spec, self.path, self.adapter, self.batch = spec, Path(path), adapter and Path(adapter), batch
-        self.identity = identity or "+".join(["hf:" + file_hash(path)] + ([file_hash(adapter)] if adapter else []))
+        self.thinking = bool(thinking)
+        name = identity or "+".join(["hf:" + file_hash(path)] + ([file_hash(adapter)] if adapter else []))
+        self.identity = name + "?thinking=1" * self.thinking
 
     @cached_property
     def tokenizer(self):
@@ -176,7 +180,7 @@ class HFModel:
             network = PeftModel.from_pretrained(network, self.adapter).merge_and_unload()
         return network.to("cuda" if gpu else "cpu").eval()
 
-# %% ../../nbs/core/hf.ipynb #80b50ffc
+# %% ../../nbs/core/hf.ipynb #acdd2117
 @patch
 def prompt(
     self: HFModel,
@@ -185,28 +189,28 @@ def prompt(
     "Render messages with the model's chat template."
     if not messages: raise ValueError(f"model {self.spec!r}: nothing to render")
     turns = [dict(role=m.role, content=m.content) for m in messages]
-    return self.tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True, enable_thinking=False)
+    return self.tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True, enable_thinking=self.thinking)
 
 @patch
 def generate(
     self: HFModel,
     requests: Sequence[Request], # in any number
-) -> Iterator[Reply]: # in order
+) -> Iterator[tuple[int, Reply]]: # place and reply, batch by batch
     "Answer requests, a window of eight batches at a time."
     window = 8 * self.batch
-    for at in range(0, len(requests), window): yield from self._window(requests[at:at + window])
+    for at in range(0, len(requests), window):
+        for n, reply in self._window(requests[at:at + window]): yield at + n, reply
 
 @patch
-def _window(self: HFModel, requests: Sequence[Request]) -> list[Reply]:
+def _window(self: HFModel, requests: Sequence[Request]) -> Iterator[tuple[int, Reply]]:
     rows = self.tokenizer([self.prompt(r.messages) for r in requests], add_special_tokens=False)["input_ids"]
     context = getattr(self.network.config.get_text_config(), "max_position_embeddings", None) or 1 << 30
-    replies = {n: Reply("", "prompt_too_long", len(row)) for n, row in enumerate(rows) if len(row) >= context}
-    order = sorted((n for n in range(len(rows)) if n not in replies), key=lambda n: -len(rows[n]))
+    yield from ((n, Reply("", "prompt_too_long", len(row))) for n, row in enumerate(rows) if len(row) >= context)
+    order = sorted((n for n in range(len(rows)) if len(rows[n]) < context), key=lambda n: -len(rows[n]))
     for at in range(0, len(order), self.batch):
         some = order[at:at + self.batch]
         fits = [replace(requests[n], max_tokens=min(requests[n].max_tokens, context - len(rows[n]))) for n in some]
-        replies |= zip(some, self._answer([rows[n] for n in some], fits))
-    return [replies[n] for n in range(len(rows))]
+        yield from zip(some, self._answer([rows[n] for n in some], fits))
 
 @patch
 def _answer(self: HFModel, rows: Sequence[Sequence[int]], requests: Sequence[Request]) -> list[Reply]:
@@ -214,14 +218,20 @@ def _answer(self: HFModel, rows: Sequence[Sequence[int]], requests: Sequence[Req
     ends = sorted({self.tokenizer.eos_token_id, *(stops if isinstance(stops, list) else [stops])} - {None})
     written = decode(self.network, rows, requests, ends, self.tokenizer.pad_token_id or 0) # masked, so any id will do
     texts = self.tokenizer.batch_decode(written, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-    return [Reply(text, "stop" if out[-1] in ends else "length", len(row), len(out)) for text, row, out in zip(texts, rows, written)]
+    return [self._reply(text, "stop" if out[-1] in ends else "length", len(row), len(out)) for text, row, out in zip(texts, rows, written)]
 
-# %% ../../nbs/core/hf.ipynb #e16197c7
+@patch
+def _reply(self: HFModel, text: str, reason: str, tokens_in: int, tokens_out: int) -> Reply:
+    thought, mark, answer = text.rpartition("</think>")
+    if not mark: return Reply(text, reason, tokens_in, tokens_out)
+    n = min(len(self.tokenizer(thought + mark, add_special_tokens=False)["input_ids"]), tokens_out)
+    return Reply(answer.lstrip(), reason, tokens_in, tokens_out - n, n)
+
+# %% ../../nbs/core/hf.ipynb #c146c7fb
 def load(
     name: str, # PATH or PATH+ADAPTER_DIR
-    dials: dict[str, str], # batch
+    dials: dict[str, str], # batch, thinking
     spec: str, # as in the profile
 ) -> HFModel: # its weights are read at the first call
     "Make the model that an `hf:` spec names."
-    dials = read_dials(dials, dict(batch=64), spec)
-    return HFModel(spec, *split_path(name, spec), **dials)
+    return HFModel(spec, *split_path(name, spec), **read_dials(dials, dict(batch=64, thinking=0), spec))

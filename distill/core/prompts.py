@@ -91,13 +91,13 @@ def render_path(
     if answer < 1: raise ValueError(f"answer {answer} is no choice")
     return "\n".join([f"{n}. {step.text}" for n, step in enumerate(steps, 1)] + [f"정답: {answer}"])
 
-# %% ../../nbs/core/prompts.ipynb #2459aad1
+# %% ../../nbs/core/prompts.ipynb #6c04b570
 PARSER_VERSION = "1"
 
 def contract(
     prompt: Prompt, # template for solving
     chat_template: str = "", # the student tokenizer's chat template
-    thinking: bool = False, # Qwen3's enable_thinking
+    thinking: bool | str = False, # Qwen3's enable_thinking, Gemini's level
     temperature: float = 0.0, # of the evaluation
     max_tokens: int = 0, # of the evaluation
 ) -> dict: # every choice that can move an accuracy, and `hash`

@@ -62,7 +62,7 @@ class Item(Record):
         "The value of tag `name:value`, or ''."
         return next((t.split(":", 1)[1] for t in self.tags if t.startswith(f"{name}:")), "")
 
-# %% ../../nbs/core/records.ipynb #63f1bd5f
+# %% ../../nbs/core/records.ipynb #3aa4f0c8
 StepKind = Literal["extract", "define", "apply-rule", "compare", "infer-cause", "eliminate", "conclude"]
 
 class Step(Record):
@@ -89,6 +89,7 @@ class Response(Record):
     tokens_out: int = 0
     tokens_thinking: int = 0
     cost_usd: float = 0.0
+    logp: float | None = None # mean log-probability of a written token, nats; None where it was not asked for
 
     @model_validator(mode="after")
     def _one_of(self):
@@ -150,7 +151,8 @@ class Target(Record):
     kind: Literal["intra-subject", "cross-subject", "cross-domain"]
     subject: str
     domain: str
-    contrast: bool = False # ask for the lure instead of the cue (contrast sets: Gardner et al. 2020, arXiv:2004.02709)
+    # a contrast (Gardner et al. 2020, arXiv:2004.02709): the question asks for the lure, or the lure agrees with the key
+    contrast: Literal["", "asked", "agreeing"] = ""
 
 class Blueprint(Record):
     "A structure, both paths that showed it, and where it shall go."

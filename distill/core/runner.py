@@ -5,10 +5,10 @@
 # %% auto #0
 __all__ = ['Parameter', 'read_parameters', 'read_settings', 'read_profile', 'typed', 'bind', 'find_stage', 'plan', 'code_of',
            'named_modules', 'reached_modules', 'named_files', 'versions', 'fingerprint', 'run_lock', 'writable',
-           'StageFailed', 'execute', 'tidy', 'mark_path', 'read_mark', 'peak_memory', 'accounts', 'spent', 'run_stage',
-           'manifest', 'write_report', 'run_profile']
+           'StageFailed', 'execute', 'tidy', 'mark_path', 'read_mark', 'peak_memory', 'accounts', 'spent', 'price_rows',
+           'run_stage', 'manifest', 'write_report', 'run_profile']
 
-# %% ../../nbs/core/runner.ipynb #ef5c6253
+# %% ../../nbs/core/runner.ipynb #9e48a350
 import ast
 import configparser
 import difflib
@@ -24,9 +24,9 @@ import sys
 import tempfile
 import time
 import tokenize
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import resolve_name
@@ -38,6 +38,8 @@ import psutil
 import distill
 from .files import ROOT, STAGES, content_hash, file_hash, read_json, stage_dir, whole_file, write_json
 from .ledger import Ledger
+from .models import parse_spec
+from .prices import price_of, split_address
 from .report import build_site
 
 # %% ../../nbs/core/runner.ipynb #a13d537e
@@ -195,7 +197,7 @@ def _module(name: str) -> tuple[frozenset[str], str]:
     source = _module_path(name).read_text(encoding="utf-8")
     return frozenset(named_modules(source, name.rpartition(".")[0])), content_hash(ast.dump(ast.parse(source)))
 
-# %% ../../nbs/core/runner.ipynb #44ca22a5
+# %% ../../nbs/core/runner.ipynb #dc7f5f7d
 def named_files(
     value: object, # the value of a parameter
     root: Path = ROOT, # the checkout
@@ -203,10 +205,10 @@ def named_files(
     "List the files that a value names."
     if not isinstance(value, str) or not value: return []
     body = re.sub(r"\bcalls=[^&]*", "", value)
-    parts = {value, *re.split(r"[?&=+]", body.split(":", 1)[-1])}
+    parts = {value, *(part for spec in re.split(r"\s\|\s", body) for part in re.split(r"[?&=+]", spec.split(":", 1)[-1]))}
     paths = [Path(root)/part for part in parts if re.search(r"\w", part) and re.search(r"[/.]", part)]
     paths.append(Path(root)/"data"/"prompts"/f"{value}.txt")
-    if value.startswith("lab:"): paths.append(Path(root)/"data"/"lab")
+    if re.search(r"(^|\s)lab:", value): paths.append(Path(root)/"data"/"lab")
     runs = (Path(root)/"data"/"runs").resolve()
     return sorted(p for p in paths if p.exists() and not p.resolve().is_relative_to(runs))
 
@@ -216,7 +218,7 @@ def _weight(path: Path) -> str:
     stat = path.stat()
     return file_hash(path) if stat.st_size < 1 << 26 else content_hash([stat.st_size, stat.st_mtime_ns])
 
-# %% ../../nbs/core/runner.ipynb #19b17134
+# %% ../../nbs/core/runner.ipynb #a72bd1c0
 _ENGINES = ("numpy", "pandas", "pyarrow", "scipy", "scikit-learn", "networkx", "datasets", "torch", "transformers", "tokenizers",
             "trl", "peft", "accelerate", "unsloth", "google-genai", "openai")
 
@@ -236,6 +238,7 @@ def fingerprint(
     root: Path = ROOT, # the checkout
 ) -> str: # 16 hex digits
     "Hash everything that a stage's result depends on."
+    values = {name: value for name, value in values.items() if name != "budget_usd"} # a higher cap changes no answer
     codes = code_of(notebook)
     modules = {name: _module(name)[1] for name in reached_modules(codes)}
     files = {os.path.relpath(p, root): _weight(p) for value in values.values() for p in named_files(value, root)}
@@ -392,8 +395,8 @@ def peak_memory(
         stop.set()
         watcher.join()
 
-# %% ../../nbs/core/runner.ipynb #ffb52243
-_COUNTS = ("calls", "hits", "attempts", "tokens_in", "tokens_out", "tokens_thinking", "cost_usd")
+# %% ../../nbs/core/runner.ipynb #08ba8b3f
+_COUNTS = ("calls", "hits", "attempts", "tokens_in", "tokens_cached", "tokens_out", "tokens_thinking", "cost_usd")
 
 def accounts(
     values: dict, # parameters of a stage
@@ -413,7 +416,19 @@ def spent(
     rows = {spec: {k: row[k] - before.get(spec, {}).get(k, 0) for k in _COUNTS} for spec, row in after.items()}
     return {spec: row for spec, row in rows.items() if any(row.values())}
 
-# %% ../../nbs/core/runner.ipynb #2ddece72
+def price_rows(
+    specs: Iterable[str], # of models that were asked
+    prices: str = "", # of the profile
+) -> dict[str, dict | None]: # spec → US$ per million tokens in, cached and out, source, as_of; None where nobody knows
+    "Say what prices a stage reckoned with, and who says so."
+    rows = {}
+    for spec in specs:
+        scheme, name, _ = parse_spec(spec)
+        price = price_of(scheme, *split_address(name), prices)
+        rows[spec] = price and asdict(price)
+    return rows
+
+# %% ../../nbs/core/runner.ipynb #30f9a087
 def run_stage(
     stage: str, # one of `STAGES`
     values: dict, # its parameters; `run` names the run
@@ -433,12 +448,19 @@ def run_stage(
     wall_s = round(time.monotonic() - clock, 2)
     written = [p for p in sorted(stage_dir(values["run"], stage, root).rglob("*"))
                if p.is_file() and not p.name.startswith(".") and p.stat().st_mtime >= started]
+    models = spent(read_json(begun), accounts(values, root))
     row = dict(stage=stage, fingerprint=depends, parameters=values, wall_s=wall_s, peak_rss_gb=peak_gb(), finished=_now(), **_commit(root),
-               threads=os.environ.get("OMP_NUM_THREADS", "1"), versions=versions(), models=spent(read_json(begun), accounts(values, root)),
+               threads=os.environ.get("OMP_NUM_THREADS", "1"), versions=versions(), models=models,
+               prices=price_rows(models, values.get("prices", "")), at_risk_usd=_at_risk(values, root),
                outputs={p.relative_to(root).as_posix(): file_hash(p) for p in [*written, out]})
     write_json(row, mark)
     begun.unlink()
     return row
+
+def _at_risk(values: dict, root: Path) -> float:
+    # what the run may have paid for and never got, US$
+    if not values.get("ledger"): return 0.0
+    with Ledger(Path(root)/values["ledger"]) as ledger: return round(ledger.spent(values["run"])[1], 6)
 
 def _now() -> str: return datetime.now(timezone.utc).isoformat(timespec="seconds")
 
@@ -447,7 +469,7 @@ def _commit(root: Path) -> dict:
     try: return dict(commit=git("rev-parse", "HEAD").stdout.strip(), dirty=bool(git("status", "--porcelain").stdout.strip()))
     except FileNotFoundError: return dict(commit="", dirty=False) # no git on this machine
 
-# %% ../../nbs/core/runner.ipynb #1dac152c
+# %% ../../nbs/core/runner.ipynb #9d25365b
 def manifest(
     profile: str, # a section of settings.ini
     marks: list[dict], # the marks of the finished stages
@@ -456,13 +478,25 @@ def manifest(
     "Say everything that is needed to make a run again."
     if not marks: raise ValueError("a manifest of no stage: at least one has to be finished")
     last = max(marks, key=lambda mark: mark["finished"])
-    cost = sum(row["cost_usd"] for mark in marks for row in mark["models"].values())
+    models = _models(marks)
     return dict(run=last["parameters"]["run"], profile=profile, finished=last["finished"], commit=last["commit"], dirty=last["dirty"],
                 contract_hash=summary.get("contract_hash", ""), seeds={m["stage"]: m["parameters"].get("seed") for m in marks},
                 machine=f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
                 threads=last["threads"], versions=last["versions"],
-                wall_s=round(sum(m["wall_s"] for m in marks), 2), peak_rss_gb=max(m["peak_rss_gb"] for m in marks), cost_usd=round(cost, 6),
+                wall_s=round(sum(m["wall_s"] for m in marks), 2), peak_rss_gb=max(m["peak_rss_gb"] for m in marks),
+                cost_usd=round(sum(row["cost_usd"] for row in models.values()), 6),
+                at_risk_usd=max(m.get("at_risk_usd", 0.0) for m in marks), models=models,
                 stages={m["stage"]: {k: v for k, v in m.items() if k not in ("stage", "versions")} for m in marks})
+
+def _models(marks: list[dict]) -> dict[str, dict]:
+    # per model: what all stages asked of it together, and the price they reckoned with
+    found = {}
+    for mark in marks:
+        for spec, row in mark["models"].items():
+            before = found.setdefault(spec, dict.fromkeys(row, 0) | dict(price=None))
+            price = mark.get("prices", {}).get(spec) or before["price"]
+            found[spec] = {k: round(before.get(k, 0) + n, 6) for k, n in row.items()} | dict(price=price)
+    return found
 
 # %% ../../nbs/core/runner.ipynb #45156e7f
 def write_report(

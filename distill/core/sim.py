@@ -6,12 +6,13 @@
 __all__ = ['ERRORS', 'read_item', 'sentences', 'evidence', 'clip', 'solution', 'step_kind', 'shared_span', 'typed_steps',
            'diagnose', 'extract', 'malform', 'SimModel', 'load']
 
-# %% ../../nbs/core/sim.ipynb #f644aa50
+# %% ../../nbs/core/sim.ipynb #9bc87017
+import asyncio
 import json
 import random
 import re
-import time
 from collections.abc import Iterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from difflib import SequenceMatcher
 from functools import partial
@@ -24,7 +25,8 @@ from .chains import KINDS, solve_chain, transfer, word_step
 from .files import ROOT, content_hash, file_hash
 from .items import load_items
 from .ledger import Reply
-from .models import RateLimited, Request, call_key, read_dials, retry
+from .limits import Limits, Refused, drive
+from .models import Request, call_key, read_dials
 from .prompts import parse_json
 from .records import ERROR_KINDS, MARKS, Item, Step, Structure
 
@@ -205,10 +207,10 @@ def _dials(name: str, dials: dict[str, str], spec: str) -> dict:
 def _known(item: Item) -> tuple: # the same for any order of the choices
     return item.passage.strip(), item.view.strip(), item.question.strip(), frozenset(c.strip() for c in item.choices)
 
-# %% ../../nbs/core/sim.ipynb #9a9eeecb
+# %% ../../nbs/core/sim.ipynb #86f0cec7
 class SimModel:
     "A simulated model."
-    chat_template = ""
+    chat_template, thinking = "", False
 
     def __init__(self,
         spec: str, # as in the profile
@@ -224,11 +226,12 @@ class SimModel:
 
     def generate(self,
         requests: Sequence[Request], # in any number
-    ) -> Iterator[Reply]: # in order, one by one
+    ) -> Iterator[tuple[int, Reply]]: # place and reply, one by one
         "Answer requests."
-        for request in requests: yield retry(partial(self._call, request), wait_s=.01, count=self._refuse)
+        return drive(self._connect, requests, Limits(concurrency=1, tries=5, wait_s=.01))
 
-    def _refuse(self): self.n_refused += 1
+    @asynccontextmanager
+    async def _connect(self): yield self._call
 
     def key(self,
         item: Item, # as read out of a prompt
@@ -240,10 +243,23 @@ class SimModel:
         except ValueError:
             raise ValueError(f"model {self.spec!r} has no key for the item {item.question[:40]!r}: add items=FILE with it") from None
 
-# %% ../../nbs/core/sim.ipynb #22bc2bdf
+# %% ../../nbs/core/sim.ipynb #3c8f808b
 @patch
-def _call(self: SimModel, request: Request) -> Reply:
-    if self._luck.random() < self.dials["fail429"]: raise RateLimited()
+async def _call(self: SimModel, request: Request) -> Reply:
+    if self._luck.random() < self.dials["fail429"]:
+        self.n_refused += 1
+        raise Refused("rate_limited")
+    reply = self.answer(request)
+    await asyncio.sleep(self.dials["latency"])
+    if self.dials["calls"]: self._log(request)
+    return reply
+
+@patch
+def answer(
+    self: SimModel,
+    request: Request, # what is asked
+) -> Reply: # always the same for the same request
+    "Make up an answer, at once and without refusals."
     drawn = [request.seed, request.sample] if request.temperature > 0 else []
     said = [[m.role, m.content] for m in request.messages]
     dice = random.Random(content_hash([self.name, self.dials["seed"], said, drawn]))
@@ -251,8 +267,6 @@ def _call(self: SimModel, request: Request) -> Reply:
     text = self._work(content, dice)
     reply = malform(text, dice.randrange(3)) if spoiled else Reply(text)
     if len(reply.text) > 2 * request.max_tokens: reply = Reply(reply.text[:2 * request.max_tokens], "length") # about two letters a token
-    time.sleep(self.dials["latency"])
-    if self.dials["calls"]: self._log(request)
     return replace(reply, tokens_in=sum(len(m.content) for m in request.messages) // 2, tokens_out=len(reply.text) // 2)
 
 @patch
@@ -269,7 +283,7 @@ def _work(self: SimModel, content: str, dice: random.Random) -> str:
         plan = parse_json(part("구조"))
         structure = Structure(**{name: plan[name] for name in Structure.model_fields})
         domain = re.search(r"^영역: *(.+)$", part("대상"), re.M)[1].strip()
-        return json.dumps(transfer(structure, item, domain, part("대비").strip() == "예", dice), ensure_ascii=False)
+        return json.dumps(transfer(structure, item, domain, part("대비").strip() != "아니오", dice), ensure_ascii=False)
     return self._solve(item, dice)
 
 @patch

@@ -16,10 +16,10 @@ from ..core.models import Request, read_dials
 from .oracle import DIALS, answer
 from .student import verified_path
 
-# %% ../../nbs/lab/models.ipynb #77d26780
+# %% ../../nbs/lab/models.ipynb #57f377a3
 class OracleModel:
     "The lab's teacher."
-    chat_template = ""
+    chat_template, thinking = "", False
 
     def __init__(self,
         spec: str, # as in the profile
@@ -30,12 +30,12 @@ class OracleModel:
         code = [file_hash(p) for p in (here/"oracle.py", here/"world.py", ROOT/"data"/"lab"/"world.json")]
         self.identity = f"lab:oracle:{content_hash([code, self.dials])}"
 
-    def generate(self, requests: Sequence[Request]) -> Iterator[Reply]:
+    def generate(self, requests: Sequence[Request]) -> Iterator[tuple[int, Reply]]:
         "Answer one request after the other."
         for n in range(len(requests)):
             prompt = requests[n].messages[-1].content
             text = answer(prompt, self.dials)
-            yield Reply(text, "stop", len(prompt.split()), len(text.split()))
+            yield n, Reply(text, "stop", len(prompt.split()), len(text.split()))
 
 # %% ../../nbs/lab/models.ipynb #6adaf10b
 def load(

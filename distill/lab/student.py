@@ -38,7 +38,8 @@ def make_tokenizer(
                                    chat_template=CHAT_TEMPLATE, padding_side="left", clean_up_tokenization_spaces=False)
 
 # %% ../../nbs/lab/student.ipynb #6fa189dd
-_OWN, _BEFORE, _ALWAYS = slice(0, 32), slice(32, 64), 96 # residual dimensions: this token, the token before it, a constant
+# residual dimensions: this token, the token before it, those 2 to 6 before it, those 1 to 5 before it, a constant
+_OWN, _BEFORE, _CONTEXT, _NEXT_CONTEXT, _ALWAYS = slice(0, 32), slice(32, 64), slice(64, 84), slice(84, 104), 104
 _BASE = 1e6 # of RoPE, as in Qwen3
 
 def _pair(frequency: int) -> list[int]: return [frequency, frequency + 16] # the two rows of a head that RoPE turns together
@@ -48,7 +49,7 @@ def _carry(attention, head: int, reads: slice, writes: slice, scale: float):
     rows = slice(32*head, 32*head + 32)
     for weight in (attention.q_proj.weight, attention.k_proj.weight, attention.v_proj.weight): weight[rows] = 0
     attention.o_proj.weight[:, rows] = 0
-    for n in range(32):
+    for n in range(min(reads.stop - reads.start, writes.stop - writes.start)):
         attention.v_proj.weight[rows.start + n, reads.start + n] = 1.
         attention.o_proj.weight[writes.start + n, rows.start + n] = scale
 
@@ -57,28 +58,33 @@ def _point(attention, head: int, frequency: int, back: float, strength: float):
     for weight, angle in ((attention.q_proj.weight, 0.), (attention.k_proj.weight, back * _BASE**(-frequency/16))):
         for row, value in zip(_pair(frequency), (math.cos(angle), math.sin(angle))): weight[32*head + row, _ALWAYS] = strength * value
 
-def _match(attention, head: int, keys: slice):
-    "Let a head look from this token to where `keys` hold the same."
+def _match(attention, head: int, asks: slice, keys: slice):
+    "Let a head look from what `asks` holds to where `keys` holds the same."
     slow = [row for frequency in range(6, 16) for row in _pair(frequency)]
     for n, row in enumerate(slow):
-        attention.q_proj.weight[32*head + row, _OWN.start + n] = 1.
+        attention.q_proj.weight[32*head + row, asks.start + n] = 1.
         attention.k_proj.weight[32*head + row, keys.start + n] = 1.
 
 # %% ../../nbs/lab/student.ipynb #9b5dea20
+_ONE_BACK = tuple(enumerate((.4, .25, .15, .12, .08))) # frequencies and their shares: sharp
+_FEW_BACK = ((1, .06), (2, .036), (3, .024), (15, .88)) # soft: most of it says the same everywhere
+
 def _wire(network):
-    "Begin with a previous-token head, an induction head and a look-up head."
+    "Begin with heads that know what stood before, and heads that look such things up."
     table, (first, second, *_) = network.model.embed_tokens.weight, network.model.layers
-    table[:, _OWN], table[:, _BEFORE], table[:, _ALWAYS] = table[:, _OWN] * 4, 0, .25
+    table[:, _OWN], table[:, 32:104], table[:, _ALWAYS] = table[:, _OWN] * 4, 0, .25
     for layer in network.model.layers: # what the heads carry leads the residual stream at first
         layer.self_attn.o_proj.weight.mul_(.1)
         layer.mlp.down_proj.weight.mul_(.1)
-    _carry(first.self_attn, 0, reads=_OWN, writes=_BEFORE, scale=.5)
-    for frequency, share in enumerate((.4, .25, .15, .12, .08)): _point(first.self_attn, 0, frequency, back=1, strength=8 * share**.5)
-    _carry(second.self_attn, 0, reads=_OWN, writes=_OWN, scale=.4) # induction: what came after this token before
-    _carry(second.self_attn, 1, reads=_BEFORE, writes=_OWN, scale=.4) # look-up: what came before it
-    _match(second.self_attn, 0, _BEFORE)
-    _match(second.self_attn, 1, _OWN)
-    _point(second.self_attn, 1, 4, back=55, strength=3) # some way back, not at itself
+    for head, writes, scale, back, shares in ((0, _BEFORE, .5, 1, _ONE_BACK), (1, _CONTEXT, .7, 4, _FEW_BACK), (2, _NEXT_CONTEXT, .7, 3, _FEW_BACK)):
+        _carry(first.self_attn, head, reads=_OWN, writes=writes, scale=scale)
+        for frequency, share in shares: _point(first.self_attn, head, frequency, back, strength=8 * share**.5)
+    for head, asks, keys, reads in ((0, _OWN, _BEFORE, _OWN), # induction: what came after this token before
+                                    (1, _OWN, _OWN, _BEFORE), # look-up: what came before it
+                                    (2, _NEXT_CONTEXT, _CONTEXT, _OWN)): # what came the last time that the last few words were said
+        _carry(second.self_attn, head, reads=reads, writes=_OWN, scale=.4)
+        _match(second.self_attn, head, asks, keys)
+    for head, strength in ((1, 3), (2, 1.5)): _point(second.self_attn, head, 4, back=55, strength=strength) # some way back, not at itself
     for attention, sharpness in ((first.self_attn, 3.), (second.self_attn, 1.7)):
         attention.q_norm.weight.fill_(sharpness)
         attention.k_norm.weight.fill_(sharpness)

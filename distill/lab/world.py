@@ -151,15 +151,25 @@ def make_scene(
                  question=_one(rng, spec, "mirror" if kind == "mirror" else "ask", words))
 
 # %% ../../nbs/lab/world.ipynb #887ee4e7
+def _other(scene: Scene) -> tuple[str, str]:
+    "A sentence about a choice that is neither the cue's nor the lure's, and that choice."
+    spec, slot = world()["structures"][scene.structure], "M" if scene.links else "X"
+    for sentence in scene.links.values() or scene.rest:
+        for template in spec["link" if scene.links else "part" if "part" in spec else "other"]:
+            word = (match(template, sentence) or {}).get(slot, "")
+            if word in scene.choices and word not in (scene.cue_word, scene.lure_word): return sentence, word
+    raise ValueError(f"no sentence of {scene.question!r} is about another choice")
+
 def path(
     scene: Scene, # the facts
-    by: str, # 'cue' or 'lure': which sentence the reader trusts
+    by: str, # 'cue', 'lure' or 'other': which sentence the reader trusts
 ) -> tuple[tuple[Step, ...], str]: # the steps, and the word they end at
-    "Write the path of a reader who trusts the cue, or the lure."
-    if by not in ("cue", "lure"): raise ValueError(f"a reader trusts 'cue' or 'lure', not {by!r}")
+    "Write the path of a reader who trusts the cue, the lure, or a sentence about another choice."
+    if by not in ("cue", "lure", "other"): raise ValueError(f"a reader trusts 'cue', 'lure' or 'other', not {by!r}")
     spec = world()["structures"][scene.structure]
-    word, aim = (scene.cue_word, scene.words["G"]) if by == "cue" else (scene.lure_word, scene.words["H"])
-    sentence = scene.cue if by == "cue" else scene.lure
+    sentence, word = dict(cue=(scene.cue, scene.cue_word), lure=(scene.lure, scene.lure_word)).get(by) or _other(scene)
+    if by == "other" and scene.structure == "means": sentence = scene.cue # the purpose is right, the means is another's
+    aim = scene.words["H" if by == "lure" else "G"]
     cited = [sentence, scene.links[word]] if scene.structure == "means" else [scene.base, sentence] if scene.base else [sentence]
     verdict = fill(spec["judge_mirror" if scene.kind == "mirror" else "judge"], {**scene.words, "G": aim, "W": word})
     texts = [f"근거: {s}" for s in cited] + [f"판단: {verdict}", f"선지: {word} {MARKS[scene.choices.index(word)]}"] # the word before its mark: looked up as it is read
@@ -254,6 +264,8 @@ def load(
     return [item for item, _ in make_items(name, int(dials.get("n", 60)), dials.get("seed", "0"))]
 
 # %% ../../nbs/lab/world.ipynb #e12995d7
+_TWICE = ("claim", "definition", "means", "rule") # harder to read, so lessons dwell on them
+
 def lesson_scene(
     rng: random.Random, # draws everything
     kind: str, # one of KINDS
@@ -266,4 +278,5 @@ def lesson_scene(
         draw = lambda field: rng.sample([w for d in world()["domains"] for w in d[field]], len(domain[field]))
         domain = {**domain, **{field: draw(field) for field in ("ideas", "acts", "aims", "conds")}}
     faint = rng.random() < .25
-    return make_scene(rng, rng.choice(list(world()["structures"])), domain, kind, float(faint)), domain, faint
+    structure = rng.choice([*world()["structures"], *_TWICE])
+    return make_scene(rng, structure, domain, kind, float(faint)), domain, faint
