@@ -103,7 +103,8 @@ def point_1():
     killed = _killed()
     figure = (f"1,000 items in {len(outcomes)} typed outcomes, throughput {share:.1%} of what the limit allows; kill -9 at {killed['at']} paid calls: "
               f"{killed['paid_twice']} of {killed['paid']} calls paid twice ({killed['in_doubt']} were in flight and are in the ledger as in doubt; a provider may bill them); "
-              f"ledger and server {'agree' if agree and killed['agree'] else 'DIFFER'}; {whole['definition']}")
+              f"ledger and server {'agree' if agree else 'DIFFER'} without kills and {'agree' if killed['agree'] else 'DIFFER'} with them "
+              f"({killed['calls']} calls in the ledger, {killed['paid']} at the server); {whole['definition']}")
     return figure, typed(found) and killed["typed"] and share >= .95 and not whole["paid_twice"] and not killed["paid_twice"] and agree and killed["agree"]
 
 
@@ -122,7 +123,7 @@ def _killed(n: int = 1000, rpm: int = 600) -> dict:
             with Ledger(Path(tmp)/"ledger.sqlite") as ledger: in_doubt += len(ledger.in_doubt())
         found = answer(client(url, spec, Path(tmp), n))
         books = count()
-        return dict(at=at, in_doubt=in_doubt, typed=typed(found), agree=same_books(found["totals"][0], books), **{k: books[k] for k in ("paid", "paid_twice")})
+        return dict(at=at, in_doubt=in_doubt, calls=found["totals"][0]["calls"], typed=typed(found), agree=same_books(found["totals"][0], books), **{k: books[k] for k in ("paid", "paid_twice")})
 
 
 def point_2():

@@ -59,7 +59,8 @@ def main(*sizes: str):
     for n in map(int, sizes or ("10000", "30000", "100000")):
         done = subprocess.run([sys.executable, __file__, "--one", str(n)], stdout=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
         if done.returncode: raise SystemExit(f"{n} × {n} ended with exit code {done.returncode}")
-        rows.append(row := json.loads(done.stdout.splitlines()[-1]))
+        row = json.loads(done.stdout.splitlines()[-1])
+        rows.append(row)
         grown = "" if len(rows) < 2 else f"; time grew as n^{np.log(row['seconds'] / rows[-2]['seconds']) / np.log(row['n'] / rows[-2]['n']):.2f}"
         print(f"{n} × {n}: {row['seconds']} s, peak {row['peak_gb']} GB ({row['items_gb']} GB of it the items); "
               f"{row['found']} of {row['planted']} planted leaks found, {row['false']} false{grown}", flush=True)

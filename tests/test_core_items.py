@@ -72,7 +72,8 @@ def test_any_row_is_an_item_or_a_bad_row(row):
     except BadRow as e: assert e.mend and e.row("f", 1)
     else: assert item.group and item.subject and item.licence and 4 <= len(item.choices) <= 5
 
-whole = st.fixed_dictionaries({"question": st.text(max_size=9), "choices": st.lists(st.text(max_size=4), min_size=3, max_size=6), "answer": cells})
+choices = st.lists(st.text(max_size=4), min_size=3, max_size=6)
+whole = st.fixed_dictionaries({"question": st.text(max_size=9), "choices": choices, "answer": cells})
 
 @settings(max_examples=300, deadline=None)
 @given(st.text(max_size=30), whole, st.one_of(st.none(), st.text(max_size=9)))

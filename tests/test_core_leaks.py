@@ -8,8 +8,8 @@ import random
 
 as_is = lambda words: {w: w for w in words}
 texts = st.text(alphabet="가나다라마바사아은는이을의. 근거0123년명ab①ㄱ\n", max_size=60)
-items = st.builds(lambda p, v, q, n: Item(subject="국어", passage=p, view=v, question=f"무엇{q}?", choices=tuple(f"{i}번 {q}" for i in range(n))),
-                  texts, texts, texts, st.sampled_from([4, 5]))
+make = lambda p, v, q, n: Item(subject="국어", passage=p, view=v, question=f"무엇{q}?", choices=tuple(f"{i}번 {q}" for i in range(n)))
+items = st.builds(make, texts, texts, texts, st.sampled_from([4, 5]))
 
 @given(st.integers(0, 10**15))
 def test_numbers_survive_being_spoken(n):

@@ -7,15 +7,18 @@ from hypothesis import given, settings, strategies as st
 from distill.core.records import Item
 from distill.core.selection import Candidate, choose_seeds, selection_table
 
-drawn = st.lists(st.tuples(st.sampled_from(["국어", "생윤", "unknown"]), st.integers(1, 4), st.sampled_from([0., .25, .5]), st.integers(1, 6)), min_size=1, max_size=30)
+row = st.tuples(st.sampled_from(["국어", "생윤", "unknown"]), st.integers(1, 4), st.sampled_from([0., .25, .5]), st.integers(1, 6))
+drawn = st.lists(row, min_size=1, max_size=30)
 
 @settings(max_examples=100, deadline=None)
 @given(drawn, st.integers(0, 12))
 def test_as_many_as_wanted_are_taken_each_once_and_subjects_in_turn(rows, n):
-    pool = [Candidate(Item(subject=s, question=f"{i}?", choices=tuple("가나다라"), answer=a), 1., rate, ["단계"] * k) for i, (s, a, rate, k) in enumerate(rows)]
+    items = [Item(subject=s, question=f"{i}?", choices=tuple("가나다라"), answer=a) for i, (s, a, _, _) in enumerate(rows)]
+    pool = [Candidate(item, 1., rate, ["단계"] * k) for item, (_, _, rate, k) in zip(items, rows)]
     table = selection_table(pool)
     chosen = choose_seeds(table, n)
     assert len(chosen) == min(n or len(pool), len(pool)) and chosen.item_id.is_unique and chosen.why.str.len().gt(0).all()
     there, got = Counter(table.subject), Counter(chosen.subject)
-    for subject in there: assert got[subject] == there[subject] or got[subject] >= max(got.values()) - 1 # nobody waits while others go twice
+    for subject in there: # nobody waits while others go twice
+        assert got[subject] == there[subject] or got[subject] >= max(got.values()) - 1
     assert choose_seeds(selection_table(pool[::-1]), n).item_id.tolist() == chosen.item_id.tolist()

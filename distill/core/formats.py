@@ -146,7 +146,7 @@ def flat_fields(
     question, view = split_view(str(row["question"]))
     return found | dict(view=view, question=question, answer=text_key(key, choices))
 
-# %% ../../nbs/core/formats.ipynb #d4ff3027
+# %% ../../nbs/core/formats.ipynb #cc98f6ac
 _CSAT_PARTS = re.compile(r"### Question:(.*?)### Context:(.*?)### Options:(.*?)### Answer:", re.S)
 _CSAT_DOMAINS = dict(GR="문법", LI="문학", RCH="독서: 인문", RCS="독서: 과학", RCSS="독서: 사회", WR="작문")
 
@@ -156,7 +156,8 @@ def csatqa_fields(
     "Take a row of CSAT-QA apart."
     parts = _CSAT_PARTS.search(str(row["instruction"])) if "instruction" in row else None
     if "instruction" in row and not parts:
-        raise BadRow("instruction", row["instruction"], "keep the headings ### Question:, ### Context:, ### Options: and ### Answer: in this order")
+        raise BadRow("instruction", row["instruction"],
+                     "keep the headings ### Question:, ### Context:, ### Options: and ### Answer: in this order")
     options = re.split(r"^\s*\(\d\)", parts[3], flags=re.M)[1:] if parts else [row.get(f"option#{n}") for n in range(1, 6)]
     question, view = split_view(str(parts[1] if parts else row["question"]))
     kind = row.get("Category", row.get("category"))

@@ -197,14 +197,16 @@ def _twice(item: Item, file: str, first_file: str, n: int, answer: int | None) -
     keys = f", with the key {item.answer} instead of {answer}" if item.answer != answer else ""
     return BadRow("question", item.question, f"the same item as row {n}{where}{keys}; keep one of them")
 
-# %% ../../nbs/core/items.ipynb #7b119abb
+# %% ../../nbs/core/items.ipynb #d7a4d420
 def source_rows(
     source: str, # as for `stream_items`
     seed: int = 0, # of the lab's generator
 ) -> Iterator[tuple[str, int, dict | BadRow]]: # file, row counted from 1, its columns
     "Read the rows of a source."
     place, dials = split_source(source)
-    if place.startswith("hf:"): yield from ((place, n, row) for n, row in enumerate(hub_rows(place[3:], dials.get("config"), dials.get("split")), 1))
+    if place.startswith("hf:"):
+        rows = hub_rows(place[3:], dials.get("config", ""), dials.get("split", ""))
+        yield from ((place, n, row) for n, row in enumerate(rows, 1))
     elif place.startswith("lab:"):
         _, name, knobs = parse_spec(place)
         made = import_module("distill.lab.world").load(name, {"seed": str(seed), **knobs}) # core knows the lab only by this name

@@ -109,7 +109,7 @@ def _hashes(lines: list[str]) -> tuple[np.ndarray, np.ndarray]:
     mixed = sum((codes[j:j + n] * _PRIMES[j] for j in range(JAMO)), np.zeros(n, np.uint64))
     return ((mixed ^ (mixed >> np.uint64(29))) * _PRIMES[0] >> np.uint64(32)).astype(np.uint32)[starts[:n]], sizes - JAMO + 1
 
-# %% ../../nbs/core/leaks.ipynb #ad8d1eb0
+# %% ../../nbs/core/leaks.ipynb #a5b5e693
 _PARTS = ("whole", "passage", "body", "options")
 
 class Shelf:
@@ -131,18 +131,18 @@ class Shelf:
         self.hashes = flat(hashes, np.uint32)
         self.unit = np.concatenate([[0], np.cumsum(flat(sizes, np.int64))]) # where a unit's shingles start
         self.doc = np.concatenate([[0], np.cumsum(flat(counts, np.int64))]) # where an item's units start
-        starts = np.cumsum(np.concatenate([np.asarray(n, np.int64) for n in first]).reshape(-1, 2) if first else np.zeros((0, 2), np.int64), axis=1)
+        starts = np.cumsum(np.array([n for batch in first for n in batch], np.int64).reshape(-1, 2), axis=1)
         self.body, self.options = (self.doc[:-1] + starts[:, k] for k in (0, 1)) # where its question starts, and what follows it
 
     def part(self, i: int, part: str) -> np.ndarray: # distinct shingles, sorted
-        "The shingles of an item's 'passage', of its 'options' (‹보기› and choices), of its 'body' (question and options), or of all ('whole')."
+        "The shingles of an item's 'passage', 'options' (‹보기› and choices), 'body' (question and options), or 'whole'."
         a, b = self.doc[i], self.doc[i + 1]
         if part not in _PARTS: raise ValueError(f"an item has no part {part!r}; it has {', '.join(_PARTS)}")
         if part == "passage": b = self.body[i]
         elif part != "whole": a = getattr(self, part)[i]
         return _distinct(self.hashes[self.unit[a]:self.unit[b]])
 
-# %% ../../nbs/core/leaks.ipynb #06248cb5
+# %% ../../nbs/core/leaks.ipynb #eb78e03a
 class Worth:
     "How much each shingle says."
     def __init__(self,
@@ -158,7 +158,8 @@ class Worth:
             for start in range(0, len(shelf.items), 5000):
                 stop = min(start + 5000, len(shelf.items))
                 edges = shelf.unit[shelf.doc[start:stop + 1]]
-                keys = (np.repeat(np.arange(stop - start), np.diff(edges)).astype(np.uint64) << np.uint64(32)) | shelf.hashes[edges[0]:edges[-1]]
+                owner = np.repeat(np.arange(stop - start), np.diff(edges)).astype(np.uint64)
+                keys = owner << np.uint64(32) | shelf.hashes[edges[0]:edges[-1]]
                 np.add.at(counts, self.place(_distinct(keys).astype(np.uint32)), np.uint32(1)) # once an item
             np.maximum(self.counts, counts, out=self.counts)
             if shelf in shelves: self.shared &= counts > 0
@@ -167,9 +168,10 @@ class Worth:
 
     def place(self, hashes: np.ndarray) -> np.ndarray: return hashes & self.bits
     def count(self, hashes: np.ndarray) -> np.ndarray: return self.counts[self.place(hashes)]
-    def __call__(self, hashes: np.ndarray) -> np.ndarray: return self.table[np.maximum(self.count(hashes), 1).astype(np.int64) - 1] # 0–1 each
+    def __call__(self, hashes: np.ndarray) -> np.ndarray: # 0–1 each
+        return self.table[np.maximum(self.count(hashes), 1).astype(np.int64) - 1]
 
-# %% ../../nbs/core/leaks.ipynb #316f8439
+# %% ../../nbs/core/leaks.ipynb #92aa690c
 N_ANCHORS, CROWD, KEEP = 3, 64, 32 # shingles a unit; items an anchor may have; candidates an item may have
 _NONE = np.uint64(2**64 - 1)
 
@@ -202,7 +204,8 @@ def anchors(
     worth: Worth, # learned from this shelf and the one it is compared with
 ) -> np.ndarray: # two rows, anchor and item, sorted by anchor
     "Pick the shingles by which items can meet."
-    if not worth.count(shelf.hashes[-1000:]).all(): raise ValueError(f"the shelf of {len(shelf.items)} items was not among those that were weighed")
+    if not worth.count(shelf.hashes[-1000:]).all():
+        raise ValueError(f"the shelf of {len(shelf.items)} items was not among those that were weighed")
     batches = [(start, min(start + 5000, len(shelf.items))) for start in range(0, len(shelf.items), 5000)]
     found = [make(shelf, *batch, *more) for batch in batches for make, more in ((_rare, (worth,)), (_sums, ()))]
     found = np.concatenate(found, axis=1) if found else np.zeros((2, 0), np.uint64)
@@ -231,7 +234,7 @@ def candidates(
         found.append(np.stack([a[good], b[good]])[:, rank < KEEP].astype(np.int64))
     return np.concatenate(found, axis=1)
 
-# %% ../../nbs/core/leaks.ipynb #f25360dd
+# %% ../../nbs/core/leaks.ipynb #6ae265cf
 SLACK, LINE = 8.0, .6 # weight that a part has to outweigh; likeness from which on a pair is a leak, chosen below
 Kind = Literal["verbatim", "reordered", "numerals", "passage", "question", "rewritten", "meaning"]
 
@@ -254,7 +257,8 @@ def compare(
     worth: Worth, # of both shelves
 ) -> dict[str, float]: # likeness 0–1 as whole, passage, body
     "Measure how alike two items are."
-    if max(a - len(left.items), b - len(right.items)) >= 0: raise ValueError(f"items {a} and {b} of {len(left.items)} and {len(right.items)}")
+    if a >= len(left.items) or b >= len(right.items):
+        raise ValueError(f"items {a} and {b} of {len(left.items)} and {len(right.items)}")
     mine, other = ({part: shelf.part(i, part) for part in _PARTS} for shelf, i in ((left, a), (right, b)))
     shared, weight = _weigh(worth, mine["whole"], other["whole"])
     slack = 0 if np.array_equal(mine["whole"], other["whole"]) else SLACK # a short item is still equal to itself
@@ -264,7 +268,7 @@ def compare(
         likeness[part] = max(shared / (weight + SLACK) for shared, weight in sides)
     return likeness | dict(body=min(likeness["body"], likeness.pop("options")))
 
-# %% ../../nbs/core/leaks.ipynb #3a02d3d5
+# %% ../../nbs/core/leaks.ipynb #46223fec
 def kind_of(
     left: Item, right: Item, # two items that are alike
     likeness: dict[str, float], # from `compare`
@@ -288,18 +292,20 @@ def overlap(
     "Show what two items share."
     if most < 1: raise ValueError(f"{most} characters show nothing")
     other, first = right.part(b, "whole"), left.doc[a]
-    shares = [_weigh(worth, _distinct(left.hashes[left.unit[first + n]:left.unit[first + n + 1]]), other) for n in range(left.doc[a + 1] - first)]
+    edges = left.unit[first:left.doc[a + 1] + 1]
+    shares = [_weigh(worth, _distinct(left.hashes[start:stop]), other) for start, stop in zip(edges, edges[1:])]
     said = units(left.items[a])[0]
     best = sorted((n for n, (shared, all_) in enumerate(shares) if shared > .5 * all_), key=lambda n: -shares[n][0])
     return " / ".join(said[n] for n in best)[:most]
 
-# %% ../../nbs/core/leaks.ipynb #dd28bdd0
+# %% ../../nbs/core/leaks.ipynb #4acbf5ea
 NEAR = .92 # cosine
 
 def _in_meaning(left: Sequence[Item], right: Sequence[Item], embed: Callable, done: set) -> list[Leak]:
     near = np.asarray(embed([item_text(i) for i in left])) @ np.asarray(embed([item_text(i) for i in right])).T
     pairs = ((left[a], right[b], near[a, b]) for a, b in np.argwhere(near >= NEAR))
-    return [Leak(left=a.id, right=b.id, kind="meaning", score=min(1.0, float(score)), text=a.question) for a, b, score in pairs if (a.id, b.id) not in done]
+    return [Leak(left=a.id, right=b.id, kind="meaning", score=min(1.0, float(score)), text=a.question)
+            for a, b, score in pairs if (a.id, b.id) not in done]
 
 def find_leaks(
     left: Sequence[Item], # e.g. what is trained on
@@ -317,12 +323,12 @@ def find_leaks(
     for a, b in tqdm(pairs.T, desc="comparing", disable=pairs.shape[1] < 20_000):
         likeness = compare(shelves[0], a, shelves[1], b, worth)
         if (score := max(likeness.values())) < line: continue
-        text = overlap(shelves[0], a, shelves[1], b, worth)
-        found.append(Leak(left=left[a].id, right=right[b].id, kind=kind_of(left[a], right[b], likeness, line), score=min(1.0, score), text=text))
+        kind, text = kind_of(left[a], right[b], likeness, line), overlap(shelves[0], a, shelves[1], b, worth)
+        found.append(Leak(left=left[a].id, right=right[b].id, kind=kind, score=min(1.0, score), text=text))
     if embed: found += _in_meaning(left, right, embed, {(leak.left, leak.right) for leak in found})
     return sorted(found, key=lambda leak: (-leak.score, leak.left, leak.right))
 
-# %% ../../nbs/core/leaks.ipynb #df4bf065
+# %% ../../nbs/core/leaks.ipynb #42a58950
 _SYNONYMS = dict(그러나="하지만", 따라서="그러므로", 또한="아울러", 그래서="그렇기에", 반면="이에 비해", 다만="단", 매우="아주", 흔히="보통", 모든="온갖", 대부분="거의",
                  오직="다만", 비록="설령", 이유="까닭", 방법="방식", 중요="긴요", 다르="차이 나", 생각="견해", 주장="견해", 때문에="탓에", 위해="위하여", 사람들="이들", 경우="때")
 
@@ -345,19 +351,21 @@ def spoken(
     "Write numbers out."
     if len(digits) != 10: raise ValueError(f"{len(digits)} digits; 10 are wanted")
     def four(n: int) -> str:
-        return "".join((digits[d] if d > 1 or not u else "") + (units[u - 1] if u else "") for u, d in ((u, n // 10**u % 10) for u in (3, 2, 1, 0)) if d)
+        places = [(u, n // 10**u % 10) for u in (3, 2, 1, 0)]
+        return "".join((digits[d] if d > 1 or not u else "") + (units[u - 1] if u else "") for u, d in places if d)
     def say(m):
         n, groups = int(m[0]), ("", *units[3:])
         return digits[0] if not n else "".join(four(n // 10**(4*g) % 10**4) + groups[g] for g in (3, 2, 1, 0) if n // 10**(4*g) % 10**4)
     return re.sub(r"(?<![\d.])\d{1,16}(?![\d.]*\d)", say, text)
 
-# %% ../../nbs/core/leaks.ipynb #82362fbe
+# %% ../../nbs/core/leaks.ipynb #a7990d32
 def _each(item: Item, change: Callable[[str], str]) -> Item:
     texts = {name: change(text) if (text := getattr(item, name)) else "" for name in ("passage", "view", "question")}
     return item.model_copy(update=dict(texts, choices=tuple(map(change, item.choices))))
 
 def _noisy(text: str, rng: random.Random) -> str:
-    return unicodedata.normalize(rng.choice(["NFC", "NFD"]), re.sub(" ", lambda m: rng.choice([" ", " ", " ", "\u00a0", "  "]), text.replace("'", "‘")))
+    spaced = re.sub(" ", lambda m: rng.choice([" ", " ", " ", "\u00a0", "  "]), text.replace("'", "‘"))
+    return unicodedata.normalize(rng.choice(["NFC", "NFD"]), spaced)
 
 def _reword(text: str, rng: random.Random) -> str:
     lines = re.findall(r"[^.]+\.?", text)
@@ -379,7 +387,8 @@ def plant(
     if kind == "passage": return item, donor.model_copy(update=dict(passage=item.passage))
     if kind != "digits": raise ValueError(f"no plant {kind!r}; there are: {', '.join(PLANTS)}")
     if not re.search(r"\d", item_text(item)):
-        item = item.model_copy(update=dict(passage=f"{item.passage} 조사는 {rng.randrange(1950, 2025)}년 {rng.randrange(1, 13)}월에 {rng.randrange(20, 5000)}명을 만났다."))
+        told = f"조사는 {rng.randrange(1950, 2025)}년 {rng.randrange(1, 13)}월에 {rng.randrange(20, 5000)}명을 만났다."
+        item = item.model_copy(update=dict(passage=f"{item.passage} {told}"))
     return item, _each(item, lambda text: spoken(text, *rng.choice([(), ("〇一二三四五六七八九", "十百千萬億兆")])))
 
 PLANTS = ("verbatim", "rewrite", "reordered", "passage", "digits")
@@ -412,7 +421,7 @@ def decoy(
     free = [s for s in others if s not in mine]
     return _swap(item, dict(zip(mine, rng.sample(free, len(mine)))))
 
-# %% ../../nbs/core/leaks.ipynb #bc629455
+# %% ../../nbs/core/leaks.ipynb #e738e6c8
 @dataclass(frozen=True)
 class Plant:
     "What became of one planted item."
@@ -431,6 +440,7 @@ def _common(items: Sequence[Item], share: float = .05) -> set[str]:
 def _group(item: Item) -> str: return item.group or item.passage or item.id
 def _half(item: Item, seed="") -> bool: return int(content_hash([seed, _group(item)]), 16) % 2 == 0
 
+# %% ../../nbs/core/leaks.ipynb #ba7a48e8
 def _round(left: list[Item], donors: list[Item], n: int, rng: random.Random, floor: float, words: Callable) -> list[Plant]:
     "One way of copying each item, one decoy for each."
     common, rows, shelf = _common(left + donors), [], []
@@ -452,6 +462,7 @@ def _round(left: list[Item], donors: list[Item], n: int, rng: random.Random, flo
         leak, dev = kind in PLANTS, _half(left[i])
         yield Plant(kind, leak, dev, item_text(base), item_text(made), mine if leak else 0.0, far if leak else max(mine, far))
 
+# %% ../../nbs/core/leaks.ipynb #0b835420
 def planted(
     items: Sequence[Item], # half are copied, half lend questions and words
     rounds: int = 5, # 5: every item is copied in every way
@@ -482,7 +493,7 @@ def choose_line(
     worst = [min(rates(plants, line)) for line in lines]
     return float(np.median([line for line, x in zip(lines, worst) if x == max(worst)]).round(2))
 
-# %% ../../nbs/core/leaks.ipynb #d62ded7d
+# %% ../../nbs/core/leaks.ipynb #49e4e0c4
 def sources() -> list[Item]: # items of the lab, of the sample and of the bank
     "Gather the project's own items."
     files = [path for path in sorted((ROOT/"data"/"items").glob("*.jsonl")) if "log" not in path.name]
@@ -498,19 +509,19 @@ def planted_report(
     plants = planted(items or sources(), seed=seed)
     dev, test = ([p for p in plants if p.dev == half] for half in (True, False))
     recall, precision = rates(test, line := choose_line(dev))
-    print(f"line {line:.2f} (chosen on {len(dev)} plants, where recall {rates(dev, line)[0]:.3f}, precision {rates(dev, line)[1]:.3f}; shipped {LINE})")
+    print("line {:.2f} (shipped {}), chosen on {} plants: recall {:.3f}, precision {:.3f}".format(line, LINE, len(dev), *rates(dev, line)))
     print(f"on the other {len(test)} plants: recall {recall:.3f}, precision {precision:.3f}")
     by_kind = {}
     for kind in PLANTS + DECOYS:
         mine = [p for p in test if p.kind == kind]
-        by_kind[kind] = dict(n=len(mine), **({"found": sum(p.score >= line for p in mine)} if kind in PLANTS else {}), false=sum(p.other >= line for p in mine))
+        by_kind[kind] = dict(n=len(mine), found=sum(p.score >= line for p in mine), false=sum(p.other >= line for p in mine))
         print(f"  {kind:10}", ", ".join(f"{name} {n}" for name, n in by_kind[kind].items()))
     misses, false = [p for p in test if p.leak and p.score < line], [p for p in test if p.other >= line]
     for name, rows in (("missed", misses), ("false", false)):
         for p in rows: print(f"  {name} {p.kind} {p.score if name == 'missed' else p.other:.2f}: {p.left[:60]!r} / {p.right[:60]!r}")
     return dict(line=line, recall=recall, precision=precision, n=len(test), by_kind=by_kind, misses=misses, false=false, plants=plants)
 
-# %% ../../nbs/core/leaks.ipynb #d2230d5a
+# %% ../../nbs/core/leaks.ipynb #a5b355f5
 def leaks_figure(
     plants: Sequence[Plant], # from `planted`
     line: float = LINE, # drawn
@@ -519,10 +530,11 @@ def leaks_figure(
     if not plants: raise ValueError("nothing was planted, so nothing can be drawn")
     recall, precision = rates(plants, line)
     figure, ax = plt.subplots(figsize=(7.2, 4), layout="constrained")
-    sides = {"planted leaks": ([p.score for p in plants if p.leak], COLORS["tuned"]), "hard non-leaks": ([p.other for p in plants if not p.leak], COLORS["base"])}
-    for name, (scores, color) in sides.items():
-        ax.hist(scores, np.linspace(0, 1, 51), color=color, alpha=.75, label=f"{name} (n = {len(scores)})")
+    for name, leak, color in (("planted leaks", True, "tuned"), ("hard non-leaks", False, "base")):
+        scores = [p.score if leak else p.other for p in plants if p.leak == leak]
+        ax.hist(scores, np.linspace(0, 1, 51), color=COLORS[color], alpha=.75, label=f"{name} (n = {len(scores)})")
     ax.axvline(line, color=COLORS["teacher"], linestyle="--", label=f"line {line:.2f}")
-    ax.set(xlabel="likeness, 0–1", ylabel="items, logarithmic", yscale="log", title=f"Leaks stand apart: recall {recall:.1%} at precision {precision:.1%}")
-    ax.legend(frameon=False)
+    ax.set(xlabel="likeness, 0–1 (below .2 drawn at 0)", ylabel="items, logarithmic", yscale="log",
+           title=f"Leaks stand apart from hard non-leaks: recall {recall:.1%}, precision {precision:.1%}")
+    figure.legend(loc="outside lower center", ncols=3, frameon=False)
     return figure

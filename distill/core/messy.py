@@ -66,7 +66,7 @@ ITEM_TRAPS = { # name → what it does to a clean row
     "underlines and sections": lambda row, problem: row.update(paragraph=f"[A] <u>㉠ 그것</u>은 다르다. <word>(ㄱ) 이것<word/> {row['paragraph']}"),
 }
 
-# %% ../../nbs/core/messy.ipynb #9668f9e2
+# %% ../../nbs/core/messy.ipynb #7f114b7a
 ROW_FAULTS = { # name → (the field that the quarantine names, what it does to a clean row)
     "key out of range": ("answer", lambda row, problem: _with(problem, answer=len(problem["choices"]) + 1)),
     "key in words": ("answer", lambda row, problem: _with(problem, answer="셋째")),
@@ -74,16 +74,17 @@ ROW_FAULTS = { # name → (the field that the quarantine names, what it does to 
     "equal choices": ("choices", lambda row, problem: _with(problem, choices=[*problem["choices"][:4], problem["choices"][0] + "\xa0"])),
     "an empty choice": ("choices", lambda row, problem: _with(problem, choices=[*problem["choices"][:3], " "])),
     "no question": ("question", lambda row, problem: _with(problem, question="")),
-    "two different views": ("question_plus", lambda row, problem: (row.update(question_plus="ㄱ. 옳다"), _with(problem, question_plus="ㄴ. 그르다"))),
+    "two different views": ("question_plus", lambda row, problem: (row.update(question_plus="ㄱ. 옳다"),
+                                                                   _with(problem, question_plus="ㄴ. 그르다"))),
     "broken literal": ("problems", lambda row, problem: row.update(problems=repr(problem)[:-9])),
     "swapped quotes": ("problems", lambda row, problem: row.update(problems=repr({**problem, "question": "왜 \"'인가"}).replace("'", '"'))),
 }
 
-# %% ../../nbs/core/messy.ipynb #de2fe640
+# %% ../../nbs/core/messy.ipynb #65205963
 def messy_contest(
     n: int = 900, # rows
     seed: int = 0, # of the texts
-) -> tuple[list[dict], list[tuple[str, str, dict]]]: # rows as they stand in the file; per row its trap, the field at fault or '', and what was meant
+) -> tuple[list[dict], list[tuple[str, str, dict]]]: # rows as in the file; per row its trap, the field at fault or '', what was meant
     "Write a contest file with every trap, and what has to come out."
     if n < 50: raise ValueError(f"{n} rows are too few for every trap: 50 are wanted")
     rng, rows, truth = random.Random(seed), [], []
@@ -101,7 +102,7 @@ def messy_contest(
         truth.append((name, field, meant))
     return rows, truth
 
-# %% ../../nbs/core/messy.ipynb #264b272c
+# %% ../../nbs/core/messy.ipynb #dd2d90c1
 def write_contest(
     rows: Iterable[dict], # with the contest's four columns
     path: Path, # target file, `.csv`
@@ -127,7 +128,8 @@ def many_rows(
             row = {**(old := rng.choice(kept)), "id": f"copy-{i}"}
             if rng.random() < .5:
                 problem = old["problems"]
-                row |= dict(paragraph=old["paragraph"].replace(" ", "  "), problems={**problem, "choices": problem["choices"][::-1], "answer": ""})
+                moved = {**problem, "choices": problem["choices"][::-1], "answer": ""}
+                row |= dict(paragraph=old["paragraph"].replace(" ", "  "), problems=moved)
         else:
             row = clean_row(rng, i, 4 + i % 2, 6 + i % 9)
             if rng.random() < .05: kept.append(row)

@@ -41,15 +41,16 @@ def lacks_view(
     "Tell whether an item's ‹보기› was lost."
     return not item.view and bool(_VIEW.search(item.question)) and not _VIEW.search(item.passage)
 
-# %% ../../nbs/core/profile.ipynb #d4a6fa0d
+# %% ../../nbs/core/profile.ipynb #fa364a65
 def letters_key(
     item: Item, # any item
 ) -> str: # equal for items that differ in spaces, punctuation and the order of choices only
     "Name an item by its letters."
-    passage, view, question, *choices = (re.sub(r"\W+", "", text).lower() for text in (item.passage, item.view, item.question, *item.choices))
+    texts = item.passage, item.view, item.question, *item.choices
+    passage, view, question, *choices = (re.sub(r"\W+", "", text).lower() for text in texts)
     return content_hash([passage, view, question, sorted(choices)])
 
-# %% ../../nbs/core/profile.ipynb #908c416a
+# %% ../../nbs/core/profile.ipynb #dd8e6d88
 def _lengths() -> dict: return {name: array("l") for name in ("passage", "view", "question", "choice")}
 
 @dataclass
@@ -71,6 +72,7 @@ class Profile:
     @property
     def n_rows(self) -> int: return self.n_items + len(self.quarantine)
 
+# %% ../../nbs/core/profile.ipynb #670955e8
 def profile_items(
     items: Iterable[Item], # read once, one by one
     quarantine: list[dict] = (), # rows that are no items; may grow while the items are read
@@ -113,28 +115,35 @@ def key_balance(
         rows.append(dict(n_choices=n_choices, n=sum(at), shares=[x / sum(at) for x in at], chi2=chi2 and float(chi2), p=p and float(p)))
     return rows
 
-# %% ../../nbs/core/profile.ipynb #dc5a57c5
+# %% ../../nbs/core/profile.ipynb #de968a0c
+_PERCENTILES = 5, 50, 95, 100
+
+def _listed(counts: Counter) -> str:
+    more = f" and {len(counts) - 8} more" if len(counts) > 8 else ""
+    return ", ".join(f"{name} {n:,}" for name, n in counts.most_common(8)) + more
+
 def profile_lines(
     found: Profile, # from `profile_items`
 ) -> list[str]: # to be printed
     "Say what was counted."
     if not found.n_rows: raise ValueError("no rows, so there is nothing to say")
-    listed = lambda counts: ", ".join(f"{name} {n:,}" for name, n in counts.most_common(8)) + (f" and {len(counts) - 8} more" if len(counts) > 8 else "")
     lines = [f"rows {found.n_rows:,} = items {found.n_items:,} + quarantine {len(found.quarantine):,}",
              f"distinct {found.n_distinct:,}; the same letters as an earlier item: {len(found.repeats):,}",
-             f"subjects: {listed(found.subjects)}", f"licences: {listed(found.licences)}", f"choices: {listed(found.n_choices)}",
+             f"subjects: {_listed(found.subjects)}", f"licences: {_listed(found.licences)}", f"choices: {_listed(found.n_choices)}",
              f"without a key {found.n_unlabelled:,}; ‹보기› in {len(found.lengths['view']):,}, lost in {len(found.lost_views):,}"]
     for row in key_balance(found.keys):
         shares = " ".join(f"{mark} {share:.0%}" for mark, share in zip("①②③④⑤", row["shares"]))
         verdict = "too few to say" if row["p"] is None else f"p = {row['p']:.2g}, {'uneven' if row['p'] < .05 else 'even'}"
         lines.append(f"keys of {row['n_choices']}-choice items: {shares} (n = {row['n']:,}; {verdict})")
     for name, of in found.lengths.items():
-        if of: lines.append("{} characters: median {:,.0f}, 5–95 % {:,.0f}–{:,.0f}, longest {:,.0f}".format(name, *np.percentile(of, [50, 5, 95, 100])))
-    if found.changed: lines.append(f"normalised: {listed(found.changed)}")
+        if not of: continue
+        p5, p50, p95, longest = np.percentile(of, _PERCENTILES)
+        lines.append(f"{name} characters: median {p50:,.0f}, 5–95 % {p5:,.0f}–{p95:,.0f}, longest {longest:,.0f}")
+    if found.changed: lines.append(f"normalised: {_listed(found.changed)}")
     reasons = Counter(f"{bad['field'] or 'row'}: {re.sub('[0-9]+', 'N', bad['mend'])}" for bad in found.quarantine)
     return lines + [f"quarantine, {n:,} × {reason}" for reason, n in reasons.most_common(12)]
 
-# %% ../../nbs/core/profile.ipynb #f43b29bd
+# %% ../../nbs/core/profile.ipynb #d888c3a9
 def profile_finding(
     found: Profile, # from `profile_items`
 ) -> str: # one sentence
@@ -148,6 +157,7 @@ def profile_finding(
     place = max(range(worst["n_choices"]), key=lambda i: worst["shares"][i])
     return f"{head}; keys of {worst['n_choices']}-choice items lean to {'①②③④⑤'[place]} ({worst['shares'][place]:.0%})"
 
+# %% ../../nbs/core/profile.ipynb #a118b182
 def profile_figure(
     found: Profile, # from `profile_items`
 ) -> Figure: # four panels: subjects, passage lengths, places of keys, what is wrong
@@ -160,8 +170,8 @@ def profile_figure(
     lengths.hist(found.lengths["passage"] or found.lengths["question"], bins=40, color=COLORS["tuned"])
     lengths.set(xlabel="characters", ylabel="items", title="length of the " + ("passage" if found.lengths["passage"] else "question"))
     _draw_keys(keys, key_balance(found.keys))
-    reasons = dict(quarantine=len(found.quarantine), repeats=len(found.repeats), **{"no key": found.n_unlabelled, "‹보기› lost": len(found.lost_views),
-                   "subject unknown": found.subjects[UNKNOWN], "licence unknown": found.licences[UNKNOWN]})
+    reasons = {"quarantine": len(found.quarantine), "repeats": len(found.repeats), "no key": found.n_unlabelled,
+               "‹보기› lost": len(found.lost_views), "subject unknown": found.subjects[UNKNOWN], "licence unknown": found.licences[UNKNOWN]}
     wrong.bar_label(wrong.barh(list(reasons), list(reasons.values()), color=COLORS["rejected"]), padding=3, fmt="{:,.0f}")
     wrong.invert_yaxis()
     wrong.set(xlabel="rows", title="what is missing or wrong")
@@ -237,9 +247,10 @@ def _ticking(items: Iterator[Item], quarantine: list[dict], bar: tqdm) -> Iterat
         yield item
     bar.update(bar.total - bar.n)
 
-# %% ../../nbs/core/profile.ipynb #538825d8
+# %% ../../nbs/core/profile.ipynb #f1014918
 def _write_report(found: Profile, source: str, folder: Path):
-    lengths = {name: dict(zip(("p5", "median", "p95", "longest"), np.percentile(of, [5, 50, 95, 100]).tolist())) for name, of in found.lengths.items() if of}
+    names = "p5", "median", "p95", "longest"
+    lengths = {name: dict(zip(names, np.percentile(of, _PERCENTILES).tolist())) for name, of in found.lengths.items() if of}
     write_json(dict(source=source, rows=found.n_rows, items=found.n_items, distinct=found.n_distinct, quarantine=len(found.quarantine),
                     without_key=found.n_unlabelled, subjects=found.subjects, licences=found.licences, n_choices=found.n_choices,
                     keys=key_balance(found.keys), lengths=lengths, lost_views=found.lost_views, repeats=found.repeats,

@@ -28,6 +28,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
+from glob import glob
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import resolve_name
 from pathlib import Path
@@ -207,6 +208,7 @@ def named_files(
     body = re.sub(r"\bcalls=[^&]*", "", value)
     parts = {value, *(part for spec in re.split(r"\s\|\s", body) for part in re.split(r"[?&=+]", spec.split(":", 1)[-1]))}
     paths = [Path(root)/part for part in parts if re.search(r"\w", part) and re.search(r"[/.]", part)]
+    paths = [found for path in paths for found in (map(Path, glob(str(path))) if "*" in path.name else [path])]
     paths.append(Path(root)/"data"/"prompts"/f"{value}.txt")
     if re.search(r"(^|\s)lab:", value): paths.append(Path(root)/"data"/"lab")
     runs = (Path(root)/"data"/"runs").resolve()

@@ -40,7 +40,7 @@ def choice_balance(
     key = lengths.pop(item.answer - 1)
     return min(key, mean := sum(lengths) / len(lengths)) / max(key, mean)
 
-# %% ../../nbs/core/selection.ipynb #0b6c1989
+# %% ../../nbs/core/selection.ipynb #c569f9e0
 WEIGHTS = dict(difficulty=.25, gap=.25, complexity=.3, choice_balance=.2)
 
 @dataclass(frozen=True)
@@ -57,16 +57,18 @@ def selection_table(
 ) -> pd.DataFrame: # a row a candidate, the best first: the columns of the text above, score, and what the choice needs
     "Judge candidates by four criteria."
     odd = [name for name in weights if name not in WEIGHTS]
-    if odd or sum(weights.values()) <= 0: raise ValueError(f"weights {weights}: known are {', '.join(WEIGHTS)}, and their sum must be above 0")
+    if odd or sum(weights.values()) <= 0:
+        raise ValueError(f"weights {weights}: known are {', '.join(WEIGHTS)}, and their sum must be above 0")
     if not candidates: raise ValueError("no candidates, so no seed can be chosen")
     table = pd.DataFrame([dict(
-        item_id=c.item.id, subject=c.item.subject, n_choices=len(c.item.choices), key=c.item.answer, difficulty=1 - c.student_rate,
-        gap=max(0., c.teacher_rate - c.student_rate), n_steps=len(c.golden), depth=path_depth(c.golden), choice_balance=choice_balance(c.item)) for c in candidates])
+        item_id=c.item.id, subject=c.item.subject, n_choices=len(c.item.choices), key=c.item.answer,
+        difficulty=1 - c.student_rate, gap=max(0., c.teacher_rate - c.student_rate), n_steps=len(c.golden),
+        depth=path_depth(c.golden), choice_balance=choice_balance(c.item)) for c in candidates])
     table["complexity"] = (table.n_steps.rank(pct=True) + table.depth.rank(pct=True)) / 2
     table["score"] = sum(weight * table[name] for name, weight in weights.items()) / sum(weights.values())
     return table.sort_values(["score", "item_id"], ascending=[False, True], ignore_index=True)
 
-# %% ../../nbs/core/selection.ipynb #2c9f9fd6
+# %% ../../nbs/core/selection.ipynb #765bbed0
 def choose_seeds(
     table: pd.DataFrame, # from `selection_table`
     n: int = 0, # how many; 0 takes all, in the order in which they would be taken
@@ -92,10 +94,11 @@ def _overuse(row: dict, places: Counter) -> float:
     return max(0., places[row["n_choices"], row["key"]] * row["n_choices"] / of - 1) if of else 0.
 
 def _why(row: dict, places: Counter) -> str:
+    before = places[row["n_choices"], row["key"]]
     return (f"{row['subject']}: gap {row['gap']:.2f}, difficulty {row['difficulty']:.2f}, {row['n_steps']} steps {row['depth']} deep, "
-            f"choice balance {row['choice_balance']:.2f}, key {MARKS[row['key'] - 1]} taken {places[row['n_choices'], row['key']]} times before")
+            f"choice balance {row['choice_balance']:.2f}, key {MARKS[row['key'] - 1]} taken {before} times before")
 
-# %% ../../nbs/core/selection.ipynb #0386f1f7
+# %% ../../nbs/core/selection.ipynb #207de4f9
 def selection_figure(
     table: pd.DataFrame, # from `selection_table`
     chosen: pd.DataFrame, # from `choose_seeds`
@@ -105,9 +108,11 @@ def selection_figure(
     figure, ax = plt.subplots(figsize=(7, 4.2), layout="constrained")
     for rows, color, label in ((table[~table.item_id.isin(chosen.item_id)], COLORS["rest"], "left"), (chosen, COLORS["tuned"], "chosen")):
         jitter = rows.item_id.map(lambda name: int(name[:4], 16) / 65535 - .5) * .5 # candidates with the same values lie side by side
-        ax.scatter(rows.depth + jitter, rows.difficulty, 60 * rows.choice_balance, color=color, alpha=.8, label=f"{label} (n = {len(rows)})")
+        ax.scatter(rows.depth + jitter, rows.difficulty, 60 * rows.choice_balance, color=color, alpha=.8,
+                   label=f"{label} (n = {len(rows)})")
     means = chosen.depth.mean(), table.depth.mean()
     ax.set(xlabel="depth of the golden path, steps (spread sideways)", ylabel="difficulty: 1 − student's rate", ylim=(-.05, 1.05))
-    ax.set_title(fill(f"{len(chosen)} of {len(table)} candidates become seeds; their paths are {means[0]:.1f} steps deep, all candidates' {means[1]:.1f}", 72))
+    ax.set_title(fill(f"{len(chosen)} of {len(table)} candidates become seeds; their paths are {means[0]:.1f} steps deep, "
+                      f"all candidates' {means[1]:.1f}", 72))
     figure.legend(loc="outside lower center", ncols=2, frameon=False)
     return figure
