@@ -13,7 +13,6 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from functools import partial
 from queue import Empty, SimpleQueue
 from threading import Thread
 
@@ -141,7 +140,7 @@ class _Drive:
         self.note, self.keep = (getattr(requests, name, lambda *_: None) for name in ("refuse", "keep"))
         self.out, self.todo, self.error, self.loop = SimpleQueue(), iter(range(len(requests))), None, None
         self.row, self.open = 0, 0 # calls in a row that came to nothing; calls whose price is reserved
-        self.stop, self.change, self.unstored = asyncio.Event(), asyncio.Event(), set()
+        self.stop, self.change = asyncio.Event(), asyncio.Event()
         self.thread = Thread(target=self._run, daemon=True)
 
     def _run(self):
@@ -163,26 +162,25 @@ class _Drive:
 
     def halt(self, error: BaseException | None = None):
         self.error = self.error or error
-        for event in (self.stop, self.change, *self.unstored): event.set()
-
-    def settle(self, stored: asyncio.Event | None = None, paid: bool = True):
-        self.open -= paid
+        self.stop.set()
         self.change.set()
-        if stored: stored.set()
+
+    def settle(self):
+        self.open -= 1
+        self.change.set()
 
 # %% ../../nbs/core/limits.ipynb #37fb49a3
 @patch
 async def _work(self: _Drive, call: Callable[[Request], Awaitable[Reply]]):
     for at in self.todo:
-        try: reply = await self._answer(call, at)
+        try:
+            reply = await self._answer(call, at)
+            self.keep(at, reply) # at once and in this thread: what lies between arrival and ledger is what kill -9 can lose
+            if reply.finish_reason not in UNPAID: self.settle()
         except _Halt: return
         except Exception as e: return self.halt(e) # the budget is reached, or a mistake of ours: the others may finish
-        stored = asyncio.Event() # the next request is not taken before this reply is stored: kill -9 puts no more calls in doubt than workers
-        self.unstored.add(stored)
-        self.out.put((at, reply, stored))
+        self.out.put((at, reply))
         if self.stop.is_set(): return
-        await stored.wait()
-        self.unstored.discard(stored)
 
 @patch
 async def _answer(self: _Drive, call: Callable[[Request], Awaitable[Reply]], at: int) -> Reply:
@@ -254,7 +252,7 @@ def close(self: _Drive):
     until = time.monotonic() + GRACE_S
     self.tell(self.halt)
     try:
-        while found := self.out.get(timeout=max(0.0, until - time.monotonic())): self.keep(*found[:2])
+        while self.out.get(timeout=max(0.0, until - time.monotonic())): pass
     except Empty: pass
     finally: self.tell(lambda: [worker.cancel() for worker in self.workers])
     self.thread.join(1)
@@ -272,9 +270,7 @@ def drive(
     work.thread.start()
     try:
         while found := work.out.get():
-            at, reply, stored = found
-            yield at, reply
-            work.tell(partial(work.settle, stored, reply.finish_reason not in UNPAID))
+            yield found
     except BaseException:
         work.close()
         raise

@@ -198,7 +198,7 @@ def _generate(calls: Calls, desc: str, n_hits: int) -> dict[str, Reply]:
     with _bar(desc, n, n_hits) as bar, closing(calls.model.generate(calls)) as replies:
         try:
             for at, reply in replies:
-                calls.keep(at, reply)
+                if calls.keys[at] not in done: calls.keep(at, reply) # `drive` has stored what it brings
                 bar.set_postfix(_money(calls, n_hits), refresh=False)
                 bar.update()
         except BudgetReached as e:
