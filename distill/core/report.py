@@ -176,7 +176,7 @@ _TABLES = """
 <p>The student before and after tuning on {{ summary.funnel.pairs }} pairs: {{ t.diff|points }} points
 (95% interval {{ t.ci_low|points }} to {{ t.ci_high|points }}, exact McNemar p = {{ "%.2g"|format(t.p) }};
 {{ t.improved }} items mended, {{ t.regressed }} broken).
-{% if summary.teacher is number %}The teacher answers {{ summary.teacher|percent }}.{% endif %}
+{% if summary.teacher is number %}The teacher answers {{ summary.teacher|percent }}. {% endif %}
 All under contract <code>{{ summary.contract_hash }}</code>.</p>
 {{ figure("subjects") }}
 <h2>By subject</h2><div class="wide"><table>{{ head("과목") }}
