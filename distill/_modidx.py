@@ -642,6 +642,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                      'distill.core.runner._Bars': ('core/runner.html#_bars', 'distill/core/runner.py'),
                                      'distill.core.runner._Bars.flush': ('core/runner.html#_bars.flush', 'distill/core/runner.py'),
                                      'distill.core.runner._Bars.write': ('core/runner.html#_bars.write', 'distill/core/runner.py'),
+                                     'distill.core.runner._again': ('core/runner.html#_again', 'distill/core/runner.py'),
                                      'distill.core.runner._at_risk': ('core/runner.html#_at_risk', 'distill/core/runner.py'),
                                      'distill.core.runner._commit': ('core/runner.html#_commit', 'distill/core/runner.py'),
                                      'distill.core.runner._kernel_manager': ('core/runner.html#_kernel_manager', 'distill/core/runner.py'),

@@ -81,10 +81,12 @@ def test_kill_9_while_the_job_runs(tmp_path, served):
     assert [reply.finish_reason for reply in replies] == ["stop"] * 12
     assert (server.count()["jobs"], server.count()["paid"], server.count()["paid_twice"]) == (2, 12, 0)
 
+def heed(): signal.signal(signal.SIGINT, signal.SIG_DFL) # a shell's background job ignores Ctrl-C, and what it starts inherits that
+
 def test_ctrl_c_says_that_the_job_goes_on_and_how_to_stop_it(tmp_path, served):
     server = served(batch_s=60)
     command = [sys.executable, "-c", CLIENT, "nowhere", str(tmp_path), "10"]
-    process = subprocess.Popen(command, env=os.environ, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, env=os.environ, stderr=subprocess.PIPE, text=True, preexec_fn=heed)
     while not server.jobs: time.sleep(.02)
     time.sleep(.5)
     process.send_signal(signal.SIGINT)

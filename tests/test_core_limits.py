@@ -115,8 +115,10 @@ def test_what_was_stored_before_kill_9_is_not_paid_for_again(tmp_path):
         assert cost + at_risk >= sum(bill.values()) * .1 - 1e-9 or at_risk > 0 # what was lost is not forgotten
         assert len([e for e in ledger.errors() if e["reason"] == "in doubt"]) >= sum(bill.values()) - 60
 
+def heed(): signal.signal(signal.SIGINT, signal.SIG_DFL) # a shell's background job ignores Ctrl-C, and what it starts inherits that
+
 def test_ctrl_c_stores_what_is_in_flight(tmp_path):
-    job = subprocess.Popen(payer(tmp_path), stderr=subprocess.DEVNULL)
+    job = subprocess.Popen(payer(tmp_path), stderr=subprocess.DEVNULL, preexec_fn=heed)
     wait_for(tmp_path/"bill", 12)
     job.send_signal(signal.SIGINT)
     assert job.wait(timeout=30) != 0

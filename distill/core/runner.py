@@ -303,8 +303,8 @@ def execute(
     running, failed, log = (out.with_name(name) for name in (f".{out.stem}.running.ipynb", f"{out.stem}.failed.ipynb", f".{out.stem}.log"))
     bar = dict(desc=out.stem, leave=False, disable=not sys.stderr.isatty())
     try:
-        papermill.execute_notebook(str(notebook), str(running), values, cwd=str(root), progress_bar=bar, stderr_file=_Bars(),
-                                   start_timeout=300, kernel_manager_class=_kernel_manager(root, keep_fds, log))
+        _again(lambda: papermill.execute_notebook(str(notebook), str(running), values, cwd=str(root), progress_bar=bar, stderr_file=_Bars(),
+                                                  start_timeout=300, kernel_manager_class=_kernel_manager(root, keep_fds, log)))
     except PapermillExecutionError as e:
         os.replace(running, failed)
         said = (" ".join(e.evalue.split())[:600] or e.ename).removesuffix(".")
@@ -314,6 +314,13 @@ def execute(
         raise StageFailed(f"{out.stem}: its process died, most often for want of memory ({free}): {_tail(log)}") from None
     write_json(tidy(read_json(running), root), out)
     for path in (running, failed, log): path.unlink(missing_ok=True)
+
+def _again(execute: Callable[[], object], tries: int = 3):
+    "Two kernels that start at the same moment may choose the same port, and one of them dies before its first word."
+    for left in reversed(range(tries)):
+        try: return execute()
+        except RuntimeError as e:
+            if not left or "before replying" not in str(e): raise
 
 def _tail(log: Path) -> str: return " ".join(log.read_text(errors="replace").split())[-200:]
 
