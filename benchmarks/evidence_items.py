@@ -13,9 +13,11 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
+from points import run_points
 
 from distill.core.bank import blind_table, key_lengths, key_positions, load_bank, prompt_blind_auc, read_log
 from distill.core.formats import NEXT_QUESTION, normalise
@@ -153,12 +155,6 @@ GOALS = {
     "4": "100,000 rows profiled and deduplicated by one command, with a bar; peak memory printed"}
 
 if __name__ == "__main__":
-    words, folder, results = sys.argv[1:], os.environ.get("DISTILL_PUBLIC", ""), {}
+    words, folder = sys.argv[1:], os.environ.get("DISTILL_PUBLIC", "")
     if "--public" in words: folder = words.pop(words.index("--public") + 1); words.remove("--public")
-    for n in words or list(GOALS):
-        start = time.time()
-        figure, ok = globals()[f"point_{n}"](folder)
-        results[n] = dict(figure=figure, goal=GOALS[n], ok=ok if ok is None else bool(ok))
-        say(f"{n} {'skip' if ok is None else 'ok  ' if ok else 'MISS'} {figure}  [goal: {GOALS[n]}; {time.time() - start:.0f} s]")
-    print(json.dumps(results, ensure_ascii=False))
-    sys.exit(any(r["ok"] is False for r in results.values()))
+    run_points({n: partial(globals()[f"point_{n}"], folder) for n in GOALS}, GOALS, words)

@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 import pandas as pd
+from points import run_points
 
 ROOT = Path(__file__).resolve().parents[1]
 STAGES = ("00_seed", "01_hard_negatives", "02_blueprint", "03_preference", "04_orpo", "05_eda")
@@ -218,12 +219,4 @@ GOALS = {
     "3": "identical pairs and table; unchanged rerun ≤ 10 s, nothing recomputed", "4": "finishes; no row lost or doubled; no call made twice",
     "5": "a card of each of the seed's two cases", "6": "all six notebooks", "7": "all refused with one sentence, nothing half-written", "8": "a CSV of ≥ 40 items through all six stages"}
 
-if __name__ == "__main__":
-    wanted, results = sys.argv[1:] or list(GOALS), {}
-    for n in wanted:
-        start = time.time()
-        figure, ok = globals()[f"point_{n}"]()
-        results[n] = dict(figure=figure, goal=GOALS[n], ok=bool(ok))
-        say(f"{n} {'ok  ' if ok else 'MISS'} {figure}  [goal: {GOALS[n]}; {time.time() - start:.0f} s]")
-    print(json.dumps(results, ensure_ascii=False))
-    sys.exit(not all(r["ok"] for r in results.values()))
+if __name__ == "__main__": run_points({n: globals()[f"point_{n}"] for n in GOALS}, GOALS, sys.argv[1:])

@@ -17,6 +17,7 @@ from pathlib import Path
 from urllib.request import urlopen
 
 import pandas as pd
+from points import run_points
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT/"tests"))
@@ -259,12 +260,4 @@ GOALS = {"1": "all typed, ≥ 95 % of what the limit allows, 0 paid twice after 
          "2": "all answered over real HTTP by google-genai, openai and a real OpenAI-compatible server", "3": "cap never crossed; estimate within ±20 % of actual",
          "4": "calls/s against a plain loop (and Curator where CURATOR_PYTHON names one) as a ratio", "5": "the key nowhere"}
 
-if __name__ == "__main__":
-    wanted, results = sys.argv[1:] or list(GOALS), {}
-    for n in wanted:
-        start = time.time()
-        figure, ok = globals()[f"point_{n}"]()
-        results[n] = dict(figure=figure, goal=GOALS[n], ok=bool(ok))
-        say(f"{n} {'ok  ' if ok else 'MISS'} {figure}  [goal: {GOALS[n]}; {time.time() - start:.0f} s]")
-    print(json.dumps(results, ensure_ascii=False))
-    sys.exit(not all(r["ok"] for r in results.values()))
+if __name__ == "__main__": run_points({n: globals()[f"point_{n}"] for n in GOALS}, GOALS, sys.argv[1:])

@@ -158,7 +158,7 @@ class Bundles(Sequence):
         return list(zip(places, found if isinstance(found, Answers) else [found] * len(places)))
 
     def keep(self, at: int, found: Reply | Answers):
-        "Store what came after the end."
+        "Store the replies of a bundle."
         for place, reply in self.pairs(at, found): getattr(self.requests, "keep", lambda *_: None)(place, reply)
 
     def refuse(self, at: int, *said):
