@@ -20,7 +20,7 @@ import pandas as pd
 from pydantic import BaseModel, ValidationError
 
 from .core.files import ROOT, inputs, read_json, stage_dir, whole_file, write_json
-from .core.gates import Context, entities, judge, make_context, near_duplicate, transfer_kind
+from .core.gates import Context, entities, judge, make_context, near_duplicate, searched, transfer_kind
 from .core.ledger import Ledger, Reply
 from .core.likeness import stems
 from .core.models import Model, Request, ask, load_models, respond
@@ -275,7 +275,7 @@ def decide(
 ) -> tuple[list[Verdict], list[dict]]: # all verdicts; per variant: variant_id, accepted, reason
     "Judge every variant and keep one per target."
     told, reasons, kept = {}, {}, {}
-    unranked = replace(context, ranks={})
+    unranked = searched(replace(context, ranks={}), [v.item for v in variants])
     for v in variants: told[v.id] = judge(v, plans[v.blueprint_id], unranked)
     sound = [v for v in variants if not code_of(told[v.id])]
     novelty = {v.id: sum(w.score for w in told[v.id] if w.gate in ("near_duplicate", "contamination")) for v in sound}

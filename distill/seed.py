@@ -18,6 +18,7 @@ from matplotlib.ticker import PercentFormatter
 from .core.ensemble import agreement_rows, by_model, ensemble_figure, ensemble_finding, lean_rows, subject_rows
 from .core.files import ROOT, content_hash, stage_dir, write_json
 from .core.items import Loaded, open_items
+from .core.leaks import LINE, Leak, find_leaks
 from .core.ledger import Ledger
 from .core.models import Model, load_model, load_models, respond
 from .core.plots import COLORS, setup
@@ -28,11 +29,15 @@ from .core.records import SUBJECTS, Item, Response, read_table, write_table
 def keep_apart(
     pool: Sequence[Item], # what is to be mined
     held_out: Sequence[Item], # what judges the result
-) -> list[Item]: # the pool without items and passages of the test
+    leak_line: float = LINE, # likeness from which on two items are one, 0–1
+) -> tuple[list[Item], list[Leak]]: # the pool without what the test has; what was reworded or copied in part, and from where
     "Drop from the pool what the test has."
     if not held_out: raise ValueError("no evaluation items: the result of this run could not be judged")
     taken = {item.id for item in held_out} | {item.group for item in held_out if item.group}
-    return [item for item in pool if item.id not in taken and item.group not in taken]
+    apart = [item for item in pool if item.id not in taken and item.group not in taken]
+    leaks = find_leaks(apart, held_out, leak_line)
+    away = {leak.left for leak in leaks}
+    return [item for item in apart if item.id not in away], leaks
 
 # %% ../nbs/00_seed.ipynb #29460d10
 def hold_out(
@@ -59,14 +64,15 @@ def pool_and_test(
     held_out: Sequence[Item] | None, # a test set of its own, or None to hold some out
     share: float = 0.5, # how much is held out then
     seed: int = 0, # of that draw
-) -> tuple[list[Item], list[Item]]: # the pool, the test
+    leak_line: float = LINE, # likeness from which on two items are one, 0–1
+) -> tuple[list[Item], list[Item], list[Leak]]: # the pool, the test, what was left out of the pool for being like the test
     "Split what was read into a pool to mine and a test."
     if not loaded.items: raise ValueError(f"no item could be read{_first(loaded.quarantine)}")
     test = list(held_out) if held_out is not None else hold_out(loaded.items, share, seed)
-    pool = keep_apart(loaded.items, test)
+    pool, leaks = keep_apart(loaded.items, test, leak_line)
     if all(item.answer is None for item in pool):
         raise ValueError(f"none of the {len(pool)} items left to mine has a key, so none can be a hard negative: give items with answers")
-    return pool, test
+    return pool, test, leaks
 
 def _first(bad: list[dict]) -> str:
     return "; the first of {} bad rows is row {}, {}: {}".format(len(bad), *(bad[0][k] for k in ("row", "field", "mend"))) if bad else ""

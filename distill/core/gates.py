@@ -5,15 +5,15 @@
 # %% auto #0
 __all__ = ['SOCIETY', 'GATES', 'Context', 'home', 'make_context', 'verdict', 'graph', 'steps', 'dag', 'alignment', 'entities',
            'transfer_kind', 'seed_entity', 'new_domain', 'from_background', 'citation', 'concluded', 'covered',
-           'entailment', 'one_key', 'leak', 'resolve', 'error_prefix', 'error_kind', 'plausible', 'near_duplicate',
-           'contamination', 'judge', 'shortcut_auc', 'cues', 'cue_aucs']
+           'entailment', 'one_key', 'leak', 'resolve', 'error_prefix', 'error_kind', 'plausible', 'searched',
+           'near_duplicate', 'contamination', 'judge', 'shortcut_auc', 'cues', 'cue_aucs']
 
 # %% ../../nbs/core/gates.ipynb #f4fed731
 import re
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import networkx as nx
 import numpy as np
@@ -24,6 +24,7 @@ from sklearn.model_selection import GroupKFold, cross_val_score
 from sklearn.pipeline import make_pipeline, make_union
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
+from .leaks import LINE, Leak, find_leaks
 from .likeness import LIKE, Index, bare, item_text, nearest, stem, stems
 from .records import ERROR_KINDS, MARKS, Blueprint, Item, Step, Variant, Verdict
 
@@ -35,9 +36,11 @@ class Context:
     evals: dict[str, Item] # by id
     homes: dict[str, frozenset[str]] # stem → domains in which it occurs
     known: Index # seed items by their id, earlier variants by their blueprint's
-    held: Index # evaluation items, whole and their passages alone
+    pool: tuple[Item, ...] # where boilerplate is learned
     ranks: dict[str, int] # blueprint → place in the line of variants
     votes: dict[str, tuple[int | None, ...]] = field(default_factory=dict) # item → answers of blind solvers
+    leak_line: float = LINE # likeness with an evaluation item from which on a variant is one, 0–1
+    leaks: dict[str, Leak | None] = field(default_factory=dict) # item → the evaluation item that it is, or None; from `searched`
 
 def home(
     item: Item, # any item
@@ -51,6 +54,7 @@ def make_context(
     evals: Sequence[Item], # never to be seen in training
     variants: Sequence[Variant] = (), # one per blueprint; each is compared with the ones before it
     votes: dict[str, tuple[int | None, ...]] = {}, # item → answers of blind solvers
+    leak_line: float = LINE, # likeness from which on a variant is an evaluation item
 ) -> Context: # for `judge`
     "Prepare what the gates compare with."
     if not seeds: raise ValueError("no seed items: a variant cannot be judged without its seed")
@@ -59,11 +63,9 @@ def make_context(
         for word in stems(item_text(item)): homes[word].add(home(item))
     mined, held = ({item.id: item for item in items} for items in (seeds, evals))
     texts = [item_text(i) for i in (*pool, *evals)]
-    told = {f"{k}/passage": i.passage for k, i in held.items() if stems(i.passage)}
     known = {k: item_text(i) for k, i in mined.items()} | {v.blueprint_id: item_text(v.item) for v in variants}
-    told |= {k: item_text(i) for k, i in held.items()}
-    return Context(mined, held, {word: frozenset(where) for word, where in homes.items()}, Index(known, texts), Index(told, texts),
-                   {v.blueprint_id: n for n, v in enumerate(variants)}, dict(votes))
+    return Context(mined, held, {word: frozenset(where) for word, where in homes.items()}, Index(known, texts), tuple(pool),
+                   {v.blueprint_id: n for n, v in enumerate(variants)}, dict(votes), leak_line)
 
 # %% ../../nbs/core/gates.ipynb #d006f542
 def verdict(
@@ -275,6 +277,18 @@ def plausible(variant: Variant, blueprint: Blueprint, context: Context) -> Verdi
     return verdict("plausible", variant, [(share < .5, "not-in-text", choice)], share)
 
 # %% ../../nbs/core/gates.ipynb #54edae24
+def searched(
+    context: Context, # knows the evaluation items
+    items: Sequence[Item], # of variants
+) -> Context: # knows of each of the items as well whether it is one of them
+    "Look many items up among the evaluation items at once, since one by one takes as long for each."
+    if not 0 < context.leak_line <= 1: raise ValueError(f"leak_line {context.leak_line} is not between 0 and 1")
+    new = {item.id: item for item in items if item.id not in context.leaks}
+    if not new: return context
+    found = find_leaks(list(new.values()), list(context.evals.values()), context.leak_line, background=context.pool) if context.evals else []
+    worst = {leak.left: leak for leak in reversed(found)} # the most alike come first, so here last
+    return replace(context, leaks=context.leaks | {name: worst.get(name) for name in new})
+
 def near_duplicate(variant: Variant, blueprint: Blueprint, context: Context) -> Verdict:
     "Neither a seed nor an earlier variant in other words."
     rank = context.ranks.get(variant.blueprint_id, len(context.ranks))
@@ -284,8 +298,9 @@ def near_duplicate(variant: Variant, blueprint: Blueprint, context: Context) -> 
 
 def contamination(variant: Variant, blueprint: Blueprint, context: Context) -> Verdict:
     "No evaluation item, whole, rewritten or embedded."
-    key, like = nearest(context.held, item_text(variant.item))
-    return verdict("contamination", variant, [(like >= LIKE, "like-evaluation-item", f"{like:.2f} {key}")], max(0.0, 1 - like))
+    found = searched(context, [variant.item]).leaks[variant.item.id]
+    said = f"{found.kind} {found.score:.2f} {found.right}: {found.text}" if found else ""
+    return verdict("contamination", variant, [(bool(found), "like-evaluation-item", said)], 1 - found.score if found else 1.0)
 
 # %% ../../nbs/core/gates.ipynb #abe1530f
 GATES = (steps, dag, alignment, seed_entity, new_domain, citation, entailment, one_key, error_prefix, error_kind, plausible, leak,

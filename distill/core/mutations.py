@@ -12,7 +12,7 @@ __all__ = ['MUTATIONS', 'put', 'edit', 'drop_step', 'swap_steps', 'cut_edge', 'm
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from .gates import GATES, Context, entities, from_background, judge
+from .gates import GATES, Context, entities, from_background, judge, searched
 from .likeness import rewrite, stems
 from .records import ERROR_KINDS, MARKS, Blueprint, Item, Step, Variant
 
@@ -183,6 +183,7 @@ def kill_table(
     rows = []
     for name, mutate in {"none": lambda v, b, c: v, **MUTATIONS}.items():
         mutants = [(m, b) for v in variants if (m := mutate(v, b := blueprints[v.blueprint_id], context)) is not None]
+        context = searched(context, [m.item for m, _ in mutants])
         refused = [{w.gate for w in judge(m, b, context) if not w.passed} for m, b in mutants]
         for gate in ("any", *(g.__name__ for g in GATES)):
             killed = sum(bool(r) if gate == "any" else gate in r for r in refused)

@@ -72,29 +72,32 @@ def selection_table(
 def choose_seeds(
     table: pd.DataFrame, # from `selection_table`
     n: int = 0, # how many; 0 takes all, in the order in which they would be taken
-    spread: float = 0.5, # what a key place that is taken twice as often as its share costs, in score
+    spread: float = 0.5, # what a key place, or a depth, that is taken twice as often as its share costs, in score
 ) -> pd.DataFrame: # the rows taken, in order, with `why`
-    "Take seeds subject by subject in turn, and spread their keys."
+    "Take seeds subject by subject in turn, and spread their keys and depths."
     if n < 0 or spread < 0: raise ValueError(f"n {n} and spread {spread} may not be negative")
     left = {subject: list(rows.to_dict("records")) for subject, rows in table.groupby("subject")}
     order = sorted(left, key=lambda s: (SUBJECTS.index(s) if s in SUBJECTS else len(SUBJECTS), s))
-    taken, places, turn = [], Counter(), 0
+    shares = {("key", n, k): 1 / n for n in set(table.n_choices) for k in range(1, n + 1)}
+    shares |= {("depth", d): share for d, share in table.depth.value_counts(normalize=True).items()}
+    taken, used, turn = [], Counter(), 0
     while any(left.values()) and (not n or len(taken) < n):
         subject = order[turn % len(order)]
         turn += 1
         if not left[subject]: continue
-        best = max(left[subject], key=lambda row: row["score"] - spread * _overuse(row, places)) # of equals the first
+        best = max(left[subject], key=lambda row: row["score"] - spread * sum(_overuse(cell, used, shares) for cell in _cells(row))) # of equals the first
         left[subject].remove(best)
-        taken.append(best | dict(why=_why(best, places)))
-        places[best["n_choices"], best["key"]] += 1
+        taken.append(best | dict(why=_why(best, used)))
+        for cell in _cells(best): used.update([cell, cell[:-1]]) # the cell, and all of its kind
     return pd.DataFrame(taken)
 
-def _overuse(row: dict, places: Counter) -> float:
-    of = sum(count for (n_choices, _), count in places.items() if n_choices == row["n_choices"])
-    return max(0., places[row["n_choices"], row["key"]] * row["n_choices"] / of - 1) if of else 0.
+def _cells(row: dict) -> tuple: return ("key", row["n_choices"], row["key"]), ("depth", row["depth"])
 
-def _why(row: dict, places: Counter) -> str:
-    before = places[row["n_choices"], row["key"]]
+def _overuse(cell: tuple, used: Counter, shares: dict) -> float:
+    return max(0., used[cell] / used[cell[:-1]] / shares[cell] - 1) if used[cell[:-1]] else 0.
+
+def _why(row: dict, used: Counter) -> str:
+    before = used["key", row["n_choices"], row["key"]]
     return (f"{row['subject']}: gap {row['gap']:.2f}, difficulty {row['difficulty']:.2f}, {row['n_steps']} steps {row['depth']} deep, "
             f"choice balance {row['choice_balance']:.2f}, key {MARKS[row['key'] - 1]} taken {before} times before")
 
