@@ -21,7 +21,7 @@ from pydantic import BaseModel, ValidationError
 
 from .core.asking import ask_for
 from .core.files import ROOT, inputs, read_json, stage_dir, whole_file, write_json
-from .core.gates import GATES, Context, entities, foreign, judge, make_context, near_duplicate, searched, transfer_kind
+from .core.gates import GATES, Context, entities, foreign, judge, make_context, near_duplicate, ranked, searched, transfer_kind
 from .core.ledger import Ledger
 from .core.likeness import stems
 from .core.models import Model, Request, load_models, respond
@@ -294,18 +294,18 @@ def decide(
     drafts: int = 2, # per target
 ) -> tuple[list[Verdict], list[dict]]: # all verdicts; per variant: variant_id, accepted, reason
     "Judge every variant and keep one per target."
-    told, reasons, kept = {}, {}, {}
-    unranked = searched(replace(context, ranks={}), [v.item for v in variants])
+    told, reasons, kept, places = {}, {}, {}, {}
+    unranked = ranked(searched(context, [v.item for v in variants]), [])
     for v in variants: told[v.id] = judge(v, plans[v.blueprint_id], unranked)
     sound = [v for v in variants if not code_of(told[v.id], gates)]
     novelty = {v.id: sum(w.score for w in told[v.id] if w.gate in ("near_duplicate", "contamination")) for v in sound}
     for v in sorted(sound, key=lambda v: -novelty[v.id]): # a stable sort: equals stay in order
         plan = plans[v.blueprint_id]
         target = (plan.seed_id, plan.target, plan.draft // drafts)
-        again = near_duplicate(v, plans[v.blueprint_id], replace(context, ranks={k: n for n, k in enumerate(kept.values())}))
+        again = near_duplicate(v, plan, replace(unranked, places=places))
         if target in kept: reasons[v.id] = "another-draft"
         elif code_of([again], gates): told[v.id] = [again if w.gate == again.gate else w for w in told[v.id]]
-        else: kept[target] = v.blueprint_id
+        else: kept[target] = v.blueprint_id; places.setdefault(v.item.id, len(places))
     taken = set(kept.values())
     rows = [dict(variant_id=v.id, accepted=v.blueprint_id in taken, reason=reasons.get(v.id) or code_of(told[v.id], gates)) for v in variants]
     return [w for v in variants for w in told[v.id]], rows

@@ -308,17 +308,18 @@ def _in_meaning(left: Sequence[Item], right: Sequence[Item], embed: Callable, do
             for a, b, score in pairs if (a.id, b.id) not in done]
 
 def find_leaks(
-    left: Sequence[Item], # e.g. what is trained on
-    right: Sequence[Item], # e.g. what is tested on
+    left: Sequence[Item] | Shelf, # e.g. what is trained on
+    right: Sequence[Item] | Shelf, # e.g. what is tested on
     line: float = LINE, # likeness from which on a pair is a leak
     words: Callable = morphemes, # distinct words → what is left of each
-    background: Sequence[Item] = (), # more items whose boilerplate shall be known
+    background: Sequence[Item] | Shelf = (), # more items whose boilerplate shall be known
     embed: Callable[[list[str]], np.ndarray] | None = None, # texts → vectors of length 1
 ) -> list[Leak]: # the most alike first
     "Find every pair of items that is one item, whole or in part."
     if not 0 < line <= 1: raise ValueError(f"line {line} is not between 0 and 1")
-    shelves = [Shelf(items, words) for items in (left, right)]
-    worth, found = Worth(*shelves, background=[Shelf(background, words)]), []
+    *shelves, common = (items if isinstance(items, Shelf) else Shelf(items, words) for items in (left, right, background))
+    left, right = (shelf.items for shelf in shelves)
+    worth, found = Worth(*shelves, background=[common]), []
     pairs = candidates(*(anchors(shelf, worth) for shelf in shelves)) if left and right else np.zeros((2, 0), int)
     for a, b in tqdm(pairs.T, desc="comparing", disable=pairs.shape[1] < 20_000):
         likeness = compare(shelves[0], a, shelves[1], b, worth)
