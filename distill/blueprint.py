@@ -21,7 +21,7 @@ from pydantic import BaseModel, ValidationError
 
 from .core.asking import ask_for
 from .core.files import ROOT, inputs, read_json, stage_dir, whole_file, write_json
-from .core.gates import GATES, Context, entities, foreign, judge, make_context, near_duplicate, ranked, searched, transfer_kind
+from .core.gates import GATES, Context, entities, judge, make_context, near_duplicate, ranked, searched, transfer_kind, unfit
 from .core.ledger import Ledger
 from .core.likeness import stems
 from .core.models import Model, Request, load_models, respond
@@ -57,8 +57,10 @@ def read_structure(
     if shape[0] != shape[1] or not shape[0]: raise ValueError(f"the golden path {shape[0]} does not have the shape of the nodes {shape[1]}")
     if not found.failed: raise ValueError("the failed path has no steps")
     said = " ".join((found.frame, found.error.lure, *(n.frame for n in found.nodes)))
-    if len(found.nodes) > MOST_STEPS or len(said) > 200 * MOST_STEPS: raise ValueError(f"{len(found.nodes)} nodes, {len(said)} characters: that is no structure")
-    if foreign(said) > .5: raise ValueError(f"the structure is not in Korean: {said[:60]!r}")
+    if len(found.nodes) > MOST_STEPS: raise ValueError(f"{len(found.nodes)} nodes; a structure has {MOST_STEPS} at most")
+    if faults := unfit(said, 200 * MOST_STEPS): raise ValueError("the structure is {}: {}".format(*faults[0]))
+    loose = [n for n, (node, step) in enumerate(zip(found.nodes, found.golden), 1) if node.leaf == "passage" and not step.cites]
+    if loose: raise ValueError(f"step {loose[0]} rests on the passage but cites nothing of it")
     left = entities(item, context) & set(stems(said))
     if left: raise ValueError(f"the structure still speaks of its seed: {', '.join(sorted(left))}")
     return found
