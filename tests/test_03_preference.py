@@ -7,7 +7,7 @@ from hypothesis import given, settings, strategies as st
 
 from distill.core.examples import TOYS, priority_case, toy_variant
 from distill.core.prompts import load_prompt
-from distill.preference import balance, check_pairs, make_pair, text_fault
+from distill.preference import balance, check_pairs, make_pair, rebalance, text_fault
 
 CASES = [toy_variant(a, b, contrast=n % 3 == 0) for n, (a, b) in enumerate((a, b) for a in TOYS for b in TOYS if a != b)]
 PAIRS = [make_pair(variant, plan, negative, load_prompt("solve")) for negative, plan, variant in CASES]
@@ -37,3 +37,15 @@ def test_pairs_are_checked_in_order_and_none_is_lost():
     for row in rows:
         assert not row["reason"] or row["reason"].split()[1] in earlier
         earlier.add(row["pair_id"])
+
+@settings(max_examples=8, deadline=None)
+@given(st.lists(st.sampled_from(range(len(PAIRS))), min_size=1, max_size=30, unique=True), st.floats(.5, 1), st.floats(0, 1))
+def test_rebalancing_keeps_the_floor_and_the_order_and_tells_no_better_than_before(places, goal, floor):
+    pairs = [PAIRS[n] for n in sorted(places)]
+    kept, told = rebalance(pairs, goal, floor)
+    assert told["kept"] == len(kept) == len(pairs) - told["dropped"] >= floor * len(pairs)
+    rest = iter(pairs)
+    assert all(any(p is q for q in rest) for p in kept) # a part of it, in its order
+    assert told["before"] is None or told["after"] <= told["before"]
+    assert told["reached"] or told["after"] > goal
+    assert sum(told["cost"]["subject"].values()) == sum(told["cost"]["transfer"].values()) == told["dropped"]

@@ -65,3 +65,31 @@ def test_a_comparison_does_not_depend_on_the_order_of_the_items(rows, random):
     assert compare(*zip(*rows), n_resamples=50) == compare(*zip(*shuffled), n_resamples=50)
     row = compare(*zip(*rows), n_resamples=50)
     assert row.ci_low <= row.diff <= row.ci_high and row.diff == pytest.approx(row.tuned - row.baseline)
+
+from sklearn.metrics import cohen_kappa_score
+from distill.core.stats import cohen_kappa
+
+readings = st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("abc")), min_size=1, max_size=40)
+
+@given(readings, st.randoms())
+def test_kappa_is_sklearns_and_knows_neither_order_nor_names(rows, random):
+    a, b = zip(*rows)
+    found = cohen_kappa(a, b, n_boot=50)
+    if len({*a, *b}) == 1: assert found["kappa"] is None
+    else:
+        assert found["kappa"] == pytest.approx(cohen_kappa_score(a, b))
+        assert -1 <= found["low"] <= found["kappa"] + 1e-9 and found["kappa"] - 1e-9 <= found["high"] <= 1
+    assert cohen_kappa(*zip(*random.sample(rows, len(rows))), n_boot=50) == found
+    assert cohen_kappa(b, a, n_boot=50)["kappa"] == pytest.approx(found["kappa"])
+
+@pytest.mark.parametrize("n, share, agree", [(20, .5, .9), (40, .8, .9), (60, .5, .7), (200, .7, .85)])
+def test_the_interval_of_kappa_covers(n, share, agree):
+    # reader b repeats a's label with probability `agree` and otherwise says the opposite
+    rng, inside = np.random.default_rng(4), []
+    b_share = share * agree + (1 - share) * (1 - agree)
+    chance = share * b_share + (1 - share) * (1 - b_share)
+    for _ in range(400):
+        a = rng.random(n) < share
+        found = cohen_kappa(a.tolist(), (a ^ (rng.random(n) >= agree)).tolist(), n_boot=300)
+        inside.append(found["kappa"] is not None and found["low"] <= (agree - chance) / (1 - chance) <= found["high"])
+    assert .92 <= np.mean(inside) <= .999

@@ -13,7 +13,7 @@ from jinja2 import Environment
 
 from .records import MARKS, Blueprint, HardNegative, Item, Pair, Step, Variant
 
-# %% ../../nbs/core/cases.ipynb #4b12932f
+# %% ../../nbs/core/cases.ipynb #e519a0ea
 def make_case(
     pair: Pair, # an accepted pair
     variant: Variant, # the item that it asks
@@ -24,7 +24,8 @@ def make_case(
     given = (variant.id, blueprint.id, negative.id)
     if (pair.variant_id, pair.blueprint_id, pair.seed_id) != given:
         raise ValueError(f"pair {pair.id} does not come from variant {given[0]}, blueprint {given[1]} and seed {given[2]}")
-    error, golden = blueprint.structure.error, [blueprint.golden[n - 1] for n in variant.alignment]
+    error, steps = blueprint.structure.error, dict(enumerate(blueprint.golden, 1))
+    golden = [steps.get(n) for n in variant.alignment[:len(variant.chosen)]] # a draft without a blueprint may be aligned with nothing
     return dict(frame=blueprint.structure.frame, transfer=pair.transfer, error=pair.error_kind, lure=error.lure, error_step=error.step,
                 seed=_shown(negative.item, blueprint.failed_answer), variant=_shown(variant.item, variant.rejected_answer),
                 chosen=_rows(golden, variant.chosen), rejected=_rows(blueprint.failed, variant.rejected),

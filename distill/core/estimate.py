@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from .errors import LONGEST_BLANKS
 from .items import load_items
 from .ledger import Ledger
 from .models import load_model, parse_spec, price_for, split_specs
@@ -43,13 +44,15 @@ def planned_calls(
     def rows(stage: str, prompt: str, who: str, n: int, share: float = 1.0, again: float = 0.0, texts: int = 1) -> list[Work]:
         knobs = values[stage]
         specs = split_specs(knobs[who])[: None if stage == "00_seed" else 1] if knobs[who] else [] # an ensemble answers the pool together
-        return [Work(stage, knobs[f"{prompt}_prompt"], spec, n * (share + again), n * (2 if again else 1), texts, knobs["max_tokens"])
+        return [Work(stage, knobs.get(f"{prompt}_prompt", prompt), spec, n * (share + again), n * (2 if again else 1), texts, knobs["max_tokens"])
                 for spec in specs if n]
     return [*rows("00_seed", "solve", "teacher", n_items * mine["teacher_samples"]),
             *rows("00_seed", "solve", "student", n_items * mine["student_samples"]),
             *rows("02_blueprint", "extract", "teacher", seeds, again=REPAIRED, texts=4),
             *rows("02_blueprint", "transfer", "teacher", drafts, again=REPAIRED, texts=4),
             *rows("02_blueprint", "solve", "teacher", drafts * make["resolves"], SOLVED),
+            *rows("02_blueprint", "judge-entailment", "judge_model", drafts, SOLVED, REPAIRED, 2),
+            *rows("02_blueprint", "judge-plausible", "judge_model", drafts, SOLVED, REPAIRED, 2),
             *rows("05_eda", "solve", "student", 2 * n_eval), # before and after tuning
             *rows("05_eda", "solve", "teacher", n_eval)]
 
@@ -73,7 +76,7 @@ def habit_of(
                 chars=mean(kind, "chars") if kind else 0)
 
 # %% ../../nbs/core/estimate.ipynb #cbf07d32
-CALLS_PER_S = {"lab:oracle": 1000, "lab:student": 40, "sim:": 1000, "hf:": 1} # on two cores; for orientation
+CALLS_PER_S = {"lab:oracle": 1000, "lab:student": 40, "sim:": 1000, "replay:": 1000, "hf:": 1} # on two cores; for orientation
 
 @dataclass(frozen=True)
 class Estimate:
@@ -108,7 +111,7 @@ def estimate_work(
     "Price calls of one kind."
     if chars < 0: raise ValueError(f"items of {chars} characters")
     (price, room), habit = price_and_room(work.spec, ledger), habit_of(work, ledger.habits())
-    template = len(load_prompt(work.prompt).text)
+    template = len(load_prompt(work.prompt).text) + (LONGEST_BLANKS if work.prompt in ("extract", "transfer") else 0) # guides and kinds of error
     length = template + chars if work.texts_shown == 1 else habit["chars"] or template + work.texts_shown * chars
     tokens_in, tokens_out = work.expected * length * habit["per_char"], work.expected * habit["written"]
     usd = price and (tokens_in * price.in_usd + tokens_out * price.out_usd) / 1e6

@@ -23,6 +23,7 @@ from .batches import ask_batched, check_no_job
 from .ledger import Reply
 from .limits import Limits, Refused, drive
 from .models import Request, read_dials
+from .prompts import schema_of
 
 # %% ../../nbs/core/gemini.ipynb #29b5bab1
 LEVELS = ("minimal", "low", "medium", "high")
@@ -53,7 +54,7 @@ def write_config(
         seed=(request.seed * 1009 + request.sample) % 2 ** 31 if request.temperature > 0 else None,
         thinking_config=types.ThinkingConfig(thinking_level=thinking.upper()),
         safety_settings=[types.SafetySetting(category=f"HARM_CATEGORY_{harm}", threshold=SAFETY) for harm in _HARMS])
-    if request.schema: config.response_mime_type, config.response_json_schema = "application/json", request.schema.model_json_schema()
+    if request.schema: config.response_mime_type, config.response_json_schema = "application/json", schema_of(request.schema)
     return config
 
 def write_contents(

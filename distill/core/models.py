@@ -21,7 +21,7 @@ from pydantic import BaseModel
 from .files import content_hash
 from .ledger import BudgetReached, Ledger, Reply
 from .prices import Price, cost, price_of, split_address, worst_case
-from .prompts import Prompt, parse_answer, render_item
+from .prompts import Prompt, parse_answer, render_item, schema_of
 from .records import Item, Message, Response
 
 with warnings.catch_warnings():
@@ -62,7 +62,7 @@ def call_key(
     "Name a call by everything that can change its answer."
     drawn = [request.seed, request.sample] if request.temperature > 0 else []
     messages = [[m.role, m.content] for m in request.messages]
-    form = [content_hash(request.schema.model_json_schema())] if request.schema else [] # without one, keys are as they always were
+    form = [content_hash(schema_of(request.schema))] if request.schema else [] # without one, keys are as they always were
     return content_hash([identity, messages, drawn, request.temperature, request.max_tokens, *form])
 
 # %% ../../nbs/core/models.ipynb #37b274ac
@@ -93,7 +93,7 @@ def read_dials(
 
 # %% ../../nbs/core/models.ipynb #9642d1ab
 SCHEMES = {"sim": "distill.core.sim", "hf": "distill.core.hf", "lab": "distill.lab.models", "gemini": "distill.core.gemini",
-           "openai": "distill.core.openai_server"} # scheme → module with `load`
+           "openai": "distill.core.openai_server", "replay": "distill.core.replay"} # scheme → module with `load`
 
 def load_model(
     spec: str, # as in a profile

@@ -7,15 +7,18 @@ __all__ = ['MUTATIONS', 'put', 'edit', 'drop_step', 'swap_steps', 'cut_edge', 'm
            'invent_citation', 'cite_nothing', 'cite_lure', 'unmotivated', 'flip_key', 'reject_key', 'double_key',
            'tell_in_question', 'tell_in_passage', 'conclude_elsewhere', 'swap_sides', 'turn_edge', 'retype_step',
            'speak_english', 'mark_up', 'give_orders', 'break_template', 'swell', 'keep_entity', 'copy_seed',
-           'retell_seed', 'stay', 'paste_eval', 'embed_eval', 'kill_table']
+           'retell_seed', 'stay', 'paste_eval', 'embed_eval', 'kill_table', 'from_bank']
 
 # %% ../../nbs/core/mutations.ipynb #026b1e8a
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 
-from .gates import GATES, Context, entities, from_background, judge, searched
+from .bank import BankItem
+from .gates import GATES, Context, entities, from_background, judge, make_context, searched, transfer_kind
+from .leaks import polite
 from .likeness import rewrite, stems
-from .records import ERROR_KINDS, MARKS, Blueprint, Item, Step, Variant
+from .records import ERROR_KINDS, MARKS, Blueprint, Item, Step, Target, Variant
 
 # %% ../../nbs/core/mutations.ipynb #5a9335db
 def put(
@@ -89,8 +92,9 @@ def invent_citation(v: Variant, b: Blueprint, c: Context) -> Variant | None:
     return put(v, chosen=edit(v.chosen, at, text=v.chosen[at - 1].text.replace(cite, said), cites=(said,)))
 
 def cite_nothing(v: Variant, b: Blueprint, c: Context) -> Variant | None:
-    "Leave the citations of the first step out."
-    return put(v, chosen=edit(v.chosen, 1, cites=())) if v.chosen[0].cites else None
+    "Leave out the citations of the first step that rests on the text."
+    at = next((n for n, s in enumerate(v.chosen, 1) if s.cites and not s.depends and not from_background(v, b, n)), None)
+    return at and put(v, chosen=edit(v.chosen, at, cites=()))
 
 def cite_lure(v: Variant, b: Blueprint, c: Context) -> Variant | None:
     "Let the chosen path rest on the sentence that misled the other."
@@ -115,7 +119,8 @@ def reject_key(v: Variant, b: Blueprint, c: Context) -> Variant | None:
 def double_key(v: Variant, b: Blueprint, c: Context) -> Variant | None:
     "Offer the right choice twice, in other words."
     key, spare = v.item.choices[v.item.answer - 1], _spare(v)
-    return put(v, choices=tuple(f"{key}이다" if n == spare else choice for n, choice in enumerate(v.item.choices, 1)))
+    again = f"{key}이다" if polite(key) == key else polite(key)
+    return put(v, choices=tuple(again if n == spare else choice for n, choice in enumerate(v.item.choices, 1)))
 
 def tell_in_question(v: Variant, b: Blueprint, c: Context) -> Variant | None:
     "Ask with the key's words."
@@ -227,3 +232,21 @@ def kill_table(
             killed = sum(bool(r) if gate == "any" else gate in r for r in refused)
             rows.append(dict(mutation=name, gate=gate, n=len(mutants), killed=killed, rate=killed / len(mutants) if mutants else None))
     return rows
+
+# %% ../../nbs/core/mutations.ipynb #0c95a2c8
+def from_bank(
+    rows: Sequence[BankItem], # at least one of another domain beside each
+    evals: Sequence[Item] = (), # never to be seen in training
+) -> tuple[list[Variant], dict[str, Blueprint], Context]: # for `kill_table`
+    "Read items of the bank as variants."
+    made, plans = [], []
+    for n, row in enumerate(rows):
+        item, seed = row.item, next((r.item for r in (*rows[n + 1:], *rows[:n]) if r.item.domain != row.item.domain), None)
+        if seed is None: raise ValueError(f"all {len(rows)} items are of the domain {item.domain!r}: none can be another's seed")
+        target = Target(kind=transfer_kind(seed.subject, item.subject), subject=item.subject, domain=item.domain)
+        plans.append(Blueprint(seed_id=seed.id, item_id=seed.id, structure=row.structure, golden=row.golden, failed=row.failed, failed_answer=row.failed_answer, target=target, draft=n))
+        made.append(Variant(blueprint_id=plans[-1].id, item=item, chosen=row.golden, rejected=row.failed, rejected_answer=row.failed_answer,
+                            alignment=tuple(range(1, len(row.golden) + 1)), error_kind=row.structure.error.kind))
+    seeds = list({r.item.id: r.item for r in rows}.values())
+    context = make_context(seeds, seeds, evals, votes={v.item.id: (v.item.answer,) * 2 for v in made})
+    return made, {p.id: p for p in plans}, replace(context, known=())

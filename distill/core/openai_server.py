@@ -23,6 +23,7 @@ from .ledger import Reply
 from .limits import Limits, Refused, drive
 from .models import Request, read_dials
 from .prices import split_address
+from .prompts import schema_of
 
 # %% ../../nbs/core/openai_server.ipynb #e186e165
 DIALS = dict(thinking="0", top_p=0.0, logprobs=0, n=0, key="OPENAI_API_KEY", rpm=0.0, tpm=0.0, concurrency=0, tries=6, timeout=120.0)
@@ -45,7 +46,7 @@ def write_call(
     if dials["logprobs"]: call["logprobs"] = True
     if len(bundle) > 1: call["n"] = len(bundle)
     if first.schema:
-        form = dict(name=first.schema.__name__, schema=first.schema.model_json_schema())
+        form = dict(name=first.schema.__name__, schema=schema_of(first.schema))
         call["response_format"] = dict(type="json_schema", json_schema=form)
     thinking = THINKING[dials["thinking"]]
     if thinking != "server": call["extra_body"] = dict(chat_template_kwargs=dict(enable_thinking=thinking))

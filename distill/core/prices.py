@@ -16,6 +16,7 @@ from importlib.metadata import version
 from urllib.parse import urlsplit
 
 from .ledger import Reply
+from .prompts import schema_of
 
 # %% ../../nbs/core/prices.ipynb #adb9a4b6
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ def worst_case(
     "Say what a call can cost at most."
     if room < 0: raise ValueError(f"room for {room} tokens")
     n_bytes = sum(len(m.content.encode()) + MARKS_BYTES for m in request.messages)
-    if request.schema: n_bytes += len(str(request.schema.model_json_schema()).encode())
+    if request.schema: n_bytes += len(str(schema_of(request.schema)).encode())
     return (n_bytes * max(price.in_usd, price.cached_usd) + (request.max_tokens + room) * price.out_usd) / 1e6
 
 # %% ../../nbs/core/prices.ipynb #01bc0c10
@@ -75,7 +76,7 @@ def read_prices(
     return found
 
 # %% ../../nbs/core/prices.ipynb #9eb2dffd
-FREE = ("hf", "lab", "sim") # schemes that work in this process
+FREE = ("hf", "lab", "sim", "replay") # schemes that work in this process
 _PROVIDER = {"gemini": "google", "openai": "openai"} # scheme → the table's name for who serves it without an address
 
 def split_address(

@@ -4,15 +4,18 @@
 
 # %% auto #0
 __all__ = ['PARSER_VERSION', 'render_item', 'Prompt', 'load_prompt', 'Parsed', 'parse_answer', 'render_path', 'contract',
-           'parse_json']
+           'schema_of', 'parse_json']
 
 # %% ../../nbs/core/prompts.ipynb #4fc386a8
 import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from string import Template
+
+from pydantic import BaseModel
 
 from .files import ROOT, content_hash
 from .records import MARKS, Item, Message, Step
@@ -108,6 +111,14 @@ def contract(
     return {**row, "hash": content_hash(row)}
 
 # %% ../../nbs/core/prompts.ipynb #3bbd4c06
+@lru_cache
+def schema_of(
+    form: type[BaseModel], # what a reply has to hold
+) -> dict: # JSON schema; not to be changed, since it is the same object every time
+    "Say a form as a JSON schema, worked out once."
+    if not hasattr(form, "model_json_schema"): raise ValueError(f"{form!r} is no form: a pydantic model is wanted")
+    return form.model_json_schema()
+
 def parse_json(
     text: str, # a reply that should hold one JSON object
 ) -> dict: # the object

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['SUBJECTS', 'MARKS', 'StepKind', 'ERROR_KINDS', 'Record', 'Item', 'Step', 'Response', 'HardNegative', 'Node',
-           'ErrorPattern', 'Structure', 'Target', 'Blueprint', 'Variant', 'Verdict', 'Message', 'Pair', 'write_table',
-           'read_table']
+           'ErrorPattern', 'Quantity', 'Term', 'Formula', 'Structure', 'Target', 'Blueprint', 'Variant', 'Verdict',
+           'Message', 'Pair', 'write_table', 'read_table']
 
 # %% ../../nbs/core/records.ipynb #a0d2efab
 from pathlib import Path
@@ -98,7 +98,8 @@ class Response(Record):
         return self
 
 # %% ../../nbs/core/records.ipynb #1cb4178c
-ERROR_KINDS = ("배경지식 과의존", "첫 언급 편향", "명시 구문 무시", "유사 개념·시대 혼동", "조건 누락", "과잉 일반화", "부정어 간과", "인과 역전")
+ERROR_KINDS = ("배경지식 과의존", "첫 언급 편향", "명시 구문 무시", "유사 개념·시대 혼동", "조건 누락", "과잉 일반화", "부정어 간과", "인과 역전",
+               "주체·객체 혼동", "계산·단위 오류")
 
 class HardNegative(Record):
     "An item that the teacher solves and the student fails, with both paths."
@@ -131,11 +132,58 @@ class ErrorPattern(Record):
         if self.kind not in ERROR_KINDS: raise ValueError(f"error kind {self.kind!r} is none of {', '.join(ERROR_KINDS)}")
         return self
 
+# %% ../../nbs/core/records.ipynb #cb1ff35e
+_EXACT = r"-?[0-9]{1,15}(\.[0-9]{1,6}|/[1-9][0-9]{0,8})?" # a whole number, a decimal or a fraction
+_NAME = r"[a-z][a-z0-9_]{0,23}"
+
+class Quantity(Record):
+    "A number of the item, under a name."
+    name: str = Field(pattern=f"^{_NAME}$") # as expressions call it
+    meaning: str # what it counts
+    unit: str = "" # 명, %, 석
+    value: str = Field(pattern=f"^{_EXACT}$")
+    cite: str = Field(min_length=1) # the span of the item in which it stands, literally, e.g. a row of a table
+    at: int = Field(default=1, ge=1) # which of that span's numbers it is
+    low: str = Field(default="", pattern=f"^({_EXACT})?$") # least value of a redraw; '' keeps the value, or a constraint gives it
+    high: str = Field(default="", pattern=f"^({_EXACT})?$") # greatest value of a redraw
+    step: str = Field(default="1", pattern=f"^{_EXACT}$") # from one possible value to the next
+
+class Term(Record):
+    "A named expression."
+    name: str = Field(pattern=f"^{_NAME}$")
+    expression: str = Field(min_length=1, max_length=200) # over quantities and the terms before it
+    meaning: str = ""
+
+# %% ../../nbs/core/records.ipynb #96f0436c
+class Formula(Record):
+    "A solution as a computation."
+    quantities: tuple[Quantity, ...] = Field(min_length=1, max_length=40)
+    terms: tuple[Term, ...] = Field(default=(), max_length=40) # in the order in which they are computed
+    rule: Literal["equals", "largest", "smallest", "holds", "fails"] # the key is the one choice whose option does this
+    result: str = "" # the term that an option equals; only for the rule 'equals'
+    options: tuple[str, ...] = Field(min_length=4, max_length=5) # an expression for each choice: its number, or its claim
+    constraints: tuple[str, ...] = Field(default=(), max_length=20) # what every redraw keeps, e.g. 'a + b == 100'; 'c == 100 - a' gives c
+    wrong: tuple[Term, ...] = Field(default=(), max_length=10) # the terms as the failed path computes them
+
+    @model_validator(mode="after")
+    def _named(self):
+        terms = [t.name for t in self.terms]
+        names = [q.name for q in self.quantities] + terms
+        twice = next((n for n in names if names.count(n) > 1), "")
+        if twice: raise ValueError(f"two meanings of {twice!r}")
+        strange = next((t.name for t in self.wrong if t.name not in terms), "")
+        if strange: raise ValueError(f"the wrong {strange!r} replaces no term; terms are {', '.join(terms) or 'none'}")
+        if (self.rule == "equals") != bool(self.result) or self.result and self.result not in terms:
+            raise ValueError(f"rule {self.rule!r} with result {self.result!r}: 'equals' names a term, the other rules none")
+        return self
+
+# %% ../../nbs/core/records.ipynb #b7b1fbdb
 class Structure(Record):
     "A typed step graph and the error that breaks it."
     frame: str # the pattern in one line, e.g. 대중적 키워드 < 명시적 우선순위
     nodes: tuple[Node, ...]
     error: ErrorPattern
+    formula: Formula | None = Field(default=None, exclude_if=lambda f: f is None) # of a computation; where there is none, the id knows of none
 
     @model_validator(mode="after")
     def _acyclic(self):
@@ -175,6 +223,7 @@ class Variant(Record):
     rejected_answer: int
     alignment: tuple[int, ...] # for each chosen step the golden step it mirrors, 1-based
     error_kind: str # what the teacher says it simulated
+    formula: Formula | None = None # the computation, if the blueprint has one
 
 # %% ../../nbs/core/records.ipynb #2fe92c2a
 class Verdict(Record):
@@ -215,7 +264,8 @@ def write_table(
     path: Path, # target file, `.parquet`
 ) -> Path: # the same path
     "Write records as Parquet, whole or not at all."
-    rows = [{"id": r.id, **r.model_dump(mode="json")} for r in records]
+    names = dict.fromkeys(k for r in records for k in ("id", *type(r).model_fields)) # a column for fields that only later rows have
+    rows = [dict.fromkeys(names) | {"id": r.id, **r.model_dump(mode="json")} for r in records]
     table = pa.Table.from_pylist(rows) if rows else pa.table({"id": pa.array([], pa.string())})
     with whole_file(path) as tmp: pq.write_table(table, tmp)
     return Path(path)

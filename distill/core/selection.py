@@ -110,7 +110,7 @@ def selection_figure(
     if chosen.empty: raise ValueError("nothing was chosen, so there is nothing to draw")
     figure, ax = plt.subplots(figsize=(7, 4.2), layout="constrained")
     for rows, color, label in ((table[~table.item_id.isin(chosen.item_id)], COLORS["rest"], "left"), (chosen, COLORS["tuned"], "chosen")):
-        jitter = rows.item_id.map(lambda name: int(name[:4], 16) / 65535 - .5) * .5 # candidates with the same values lie side by side
+        jitter = rows.item_id.map(lambda name: int(name[:4], 16) / 65535 - .5).astype(float) * .5 # candidates with the same values lie side by side
         ax.scatter(rows.depth + jitter, rows.difficulty, 60 * rows.choice_balance, color=color, alpha=.8,
                    label=f"{label} (n = {len(rows)})")
     means = chosen.depth.mean(), table.depth.mean()

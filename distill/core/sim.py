@@ -69,7 +69,8 @@ def clip(text: str, limit: int = 60) -> str:
 ERRORS = dict(zip(ERROR_KINDS, ( # kind of error → the step it corrupts, the words that show it, the lure
     (1, "널리 알려진 바로는", "널리 알려진 사실"), (1, "맨 처음 나온 대로", "먼저 나온 말"), (1, "눈에 띄는 대로", "눈에 띄는 다른 문장"),
     (2, "비슷한 말로 보아", "비슷한 개념"), (2, "조건 하나를 빼고 보아", "일부 조건만 맞는 말"), (2, "모든 경우에 그렇다고 보아", "넓혀 말한 진술"),
-    (2, "부정하는 말을 지나쳐", "뒤집힌 물음"), (2, "결과를 원인으로 보아", "거꾸로 놓인 인과"))))
+    (2, "부정하는 말을 지나쳐", "뒤집힌 물음"), (2, "결과를 원인으로 보아", "거꾸로 놓인 인과"),
+    (2, "다른 쪽의 말로 보아", "다른 쪽이 한 말"), (2, "셈의 기준을 바꾸어 보아", "다른 기준으로 셈한 값"))))
 
 # %% ../../nbs/core/sim.ipynb #f95c6252
 def solution(
@@ -281,7 +282,7 @@ def _work(self: SimModel, content: str, dice: random.Random) -> str:
         return json.dumps(extract(item, part("성공한 풀이"), part("실패한 풀이")), ensure_ascii=False)
     if content.startswith("[과제]\n구조 전이"):
         plan = parse_json(part("구조"))
-        structure = Structure(**{name: plan[name] for name in Structure.model_fields})
+        structure = Structure(**{name: plan[name] for name in Structure.model_fields if name in plan})
         domain = re.search(r"^영역: *(.+)$", part("대상"), re.M)[1].strip()
         return json.dumps(transfer(structure, item, domain, part("대비").strip() != "아니오", dice), ensure_ascii=False)
     return self._solve(item, dice)
