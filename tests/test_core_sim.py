@@ -51,7 +51,7 @@ def variants(seed):
         dice = random.Random(f"{seed}{n}")
         wrong = dice.choice([k for k in range(1, len(item.choices) + 1) if k != item.answer])
         found = extract(item, solution(item, item.answer, item.answer), solution(item, item.answer, wrong, dice.choice(list(ERRORS))))
-        structure = Structure(**{k: found[k] for k in Structure.model_fields})
+        structure = Structure(**{k: found[k] for k in Structure.model_fields if k in found})
         subject, domain = dice.choice([("국어", "과학사"), ("생윤", "환경윤리"), ("정법", "재판"), ("사문", "문화이해")])
         target = Target(kind=transfer_kind(item.subject, subject), subject=subject, domain=domain, contrast="" if n % 3 else "asked")
         blueprint = Blueprint(seed_id=item.id, item_id=item.id, structure=structure, golden=found["golden"], failed=found["failed"],

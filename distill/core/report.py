@@ -73,7 +73,8 @@ def page(
 
 # %% ../../nbs/core/report.ipynb #946bb44b
 _SETUP = ("#| default_exp", "#| hide", "#| tests")
-_SCRIPTS = ("application/javascript", "application/vnd.jupyter.widget-view+json", "image/svg+xml")
+_SCRIPTS = ("application/javascript", "image/svg+xml")
+_WIDGET = "application/vnd.jupyter.widget-view+json" # a progress bar, a reviewer's desk: nothing without a running notebook
 
 def notebook_title(
     notebook: Path, # a stage notebook, executed or not
@@ -93,9 +94,11 @@ def notebook_body(
     from nbconvert import HTMLExporter
     nb = nbformat.read(notebook, as_version=4)
     nb.cells = [cell for cell in nb.cells if not cell.source.startswith(_SETUP)]
-    for cell in nb.cells:
+    nb.metadata.pop("widgets", None)
+    for cell in (cell for cell in nb.cells if cell.cell_type == "code"):
         cell.source = cell.source.removeprefix("#| export\n")
-        for output in cell.get("outputs", []):
+        cell.outputs = [output for output in cell.outputs if _WIDGET not in output.get("data", {})]
+        for output in cell.outputs:
             for kind in _SCRIPTS: output.get("data", {}).pop(kind, None)
     exporter = HTMLExporter(template_name="basic", exclude_input_prompt=True, exclude_output_prompt=True, exclude_anchor_links=True)
     return Markup(f"<style>{_highlight_css()}</style>") + Markup(exporter.from_notebook_node(nb)[0])
