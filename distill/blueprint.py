@@ -24,7 +24,7 @@ from .core.asking import ask_for
 from .core.errors import guide, kinds_text
 from .core.files import ROOT, inputs, read_json, stage_dir, whole_file, write_json
 from .core.formula import check_formula, numbers
-from .core.gates import GATES, Context, entities, judge, make_context, near_duplicate, ranked, searched, transfer_kind, unfit
+from .core.gates import GATES, Context, concluded, entities, judge, make_context, near_duplicate, ranked, searched, transfer_kind, unfit
 from .core.judged import JUDGES, judged, load_judges
 from .core.ledger import Ledger
 from .core.likeness import stems
@@ -72,6 +72,12 @@ def read_structure(
     shape = [[(s.kind, set(s.depends)) for s in path] for path in (found.golden, structure.nodes)]
     if shape[0] != shape[1] or not shape[0]: raise ValueError(f"the golden path {shape[0]} does not have the shape of the nodes {shape[1]}")
     if not found.failed: raise ValueError("the failed path has no steps")
+    ends = [concluded(path[-1].text, item) for path in (found.golden, found.failed)]
+    if item.answer and ends[0] not in (None, item.answer): raise ValueError(f"the golden path ends at choice {ends[0]}, the key is {item.answer}")
+    if item.answer and ends[1] == item.answer: raise ValueError(f"the failed path ends at the key, {item.answer}")
+    if [s.text for s in found.golden] == [s.text for s in found.failed]: raise ValueError("both paths are the same")
+    odd = [n for n, node in enumerate(found.nodes, 1) if bool(node.leaf) == bool(node.depends)]
+    if odd: raise ValueError(f"node {odd[0]} has leaf {found.nodes[odd[0] - 1].leaf!r} and rests on {list(found.nodes[odd[0] - 1].depends)}: one of the two is wanted")
     said = " ".join((found.frame, found.error.lure, *(n.frame for n in found.nodes)))
     if len(found.nodes) > MOST_STEPS: raise ValueError(f"{len(found.nodes)} nodes; a structure has {MOST_STEPS} at most")
     if faults := unfit(said, 200 * MOST_STEPS): raise ValueError("the structure is {}: {}".format(*faults[0]))
@@ -270,19 +276,21 @@ def arm_plan(
 ) -> tuple[dict[str, Extracted], dict[str, tuple[Target, ...]]]: # the same, as the arm wants them
     "Change structures or targets into those of an arm."
     arm_prompt(arm) # refuses what is no arm
-    if arm == "random-structure": return _exchanged(found, random.Random(seed)), plan
+    if arm == "random-structure": found = _exchanged(found, random.Random(seed))
+    if ARMS[arm] != ALL: found = {name: Extracted(**record.model_dump(include=set(Extracted.model_fields))) for name, record in found.items()} # no formula is asked for
     plain = {name: tuple(t.model_copy(update=dict(contrast="")) for t in targets) for name, targets in plan.items()}
     plan = {name: plain[name] if name in found and found[name].structure.formula else targets for name, targets in plan.items()} # no contrast of a sum
     if arm == "similar": return found, plain
     homes = {n.id: Target(kind="intra-subject", subject=n.item.subject, domain=n.item.domain) for n in negatives}
-    return found, plan if arm == "blueprint" else {name: (homes[name],) * len(targets) for name, targets in plan.items()}
+    return found, plan if ARMS[arm] == ALL else {name: (homes[name],) * len(targets) for name, targets in plan.items()}
 
 def _exchanged(found: dict[str, Extracted], rng: random.Random) -> dict[str, Extracted]:
     frames = defaultdict(list)
     for name, record in found.items(): frames[record.frame].append(name)
     if len(frames) < 2: raise ValueError(f"arm random-structure wants seeds of two structures or more; all {len(found)} have the same")
     def another(name): return found[rng.choice(frames[rng.choice([frame for frame in frames if frame != found[name].frame])])]
-    return {name: another(name) for name in found}
+    def put(own, other): return Computed(**own.model_dump(include={"golden", "failed"}), **other.structure.model_dump()) # the seed's own paths stay its own
+    return {name: put(record, another(name)) for name, record in found.items()}
 
 # %% ../nbs/02_blueprint.ipynb #037fdf18
 def rotated(

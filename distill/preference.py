@@ -22,8 +22,8 @@ from matplotlib.figure import Figure
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GroupKFold
 
-from .core.files import ROOT, inputs, stage_dir, whole_file, write_json
-from .core.gates import CONTROL, cue_aucs, cues, detector, shortcut_auc
+from .core.files import ROOT, inputs, read_json, stage_dir, whole_file, write_json
+from .core.gates import CONTROL, GATES, cue_aucs, cues, detector, shortcut_auc
 from .core.likeness import LIKE, Index, nearest
 from .core.plots import COLORS, setup
 from .core.prompts import Prompt, contract, load_prompt, parse_answer, render_item, render_path
@@ -215,9 +215,14 @@ _FACTS = """---
 ---
 # Preference pairs of run {{ run }}
 
-{{ n }} pairs (prompt, chosen, rejected) in Korean. Each teaches one way of reasoning against one way of going astray: chosen is an aligned
-copy of the teacher's path, rejected simulates the student's error at the same step, on an item that shares neither domain nor words with
-its seed.
+{{ n }} pairs (prompt, chosen, rejected) in Korean.
+{% if arm.arm == "blueprint" %}
+Each teaches one way of reasoning against one way of going astray: chosen is an aligned copy of the teacher's path, rejected simulates the
+student's error at the same step, on an item that shares neither domain nor words with its seed.
+{% else %}
+They were made for comparison, in the arm **{{ arm.arm }}** of stage 02: not everything that a blueprint promises was asked for or checked
+(see Gates), and the kind of transfer in the table is the plan's word, not a finding.
+{% endif %}
 
 **Review.** {{ reviewed }}
 
@@ -227,7 +232,7 @@ its seed.
 | {{ subject }} | {% for t in transfers %}{{ counts[t] }} | {% endfor %}{{ counts.total() }} |
 {% endfor %}
 
-*contrast*: the question asks for what is the lure elsewhere. Error kinds: {{ errors }}.
+*contrast*: the question asks for what is the lure elsewhere, or the lure agrees with the key. Error kinds: {{ errors }}.
 
 ## Shortcuts
 
@@ -246,8 +251,8 @@ was {{ mended.goal }}).
 _WARRANTS = """
 ## Gates
 
-Every pair's item passed all gates of stage 02, the blind re-solve among them. The gates themselves were attacked with mutants of items
-that they had accepted:
+Every pair's item passed {{ arm.gates|length }} gates of stage 02: {{ arm.gates|join(", ") }}. The gates themselves were attacked with
+mutants of items that they had accepted:
 
 | mutation | mutants | refused | mostly by |
 |---|---|---|---|
@@ -309,6 +314,7 @@ def make_card(
     frozen: dict, # from `contract`
     adjudicator: str = "", # who settled disputes
     mended: dict | None = None, # from `rebalance`
+    arm: dict = {"arm": "blueprint", "gates": [gate.__name__ for gate in GATES]}, # arm.json of stage 02
 ) -> str: # README.md of the dataset
     "Write the dataset card."
     def listed(names): return ", ".join(f"{name or 'unknown'} ({n})" for name, n in Counter(names).most_common())
@@ -322,7 +328,7 @@ def make_card(
                          *([f"Where others disagreed, {adjudicator} settled it."] if adjudicator in names else [])))
     area = {key: "not measured, too few seeds" if told[key] is None else f"{told[key]:.2f}" for key in ("auc", "baseline")}
     card = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(_FACTS + _WARRANTS)
-    return card.render(run=run, n=len(pairs), head=front_matter(run, len(pairs), licences), reviewed=reviewed, told=told, mended=mended, **area,
+    return card.render(run=run, n=len(pairs), head=front_matter(run, len(pairs), licences), reviewed=reviewed, told=told, mended=mended, arm=arm, **area,
                        subjects=subjects, transfers=sorted({p.transfer for p in pairs}),
                        errors=listed(p.error_kind for p in pairs), kills=kill_rows(kills), licences=listed(licences), frozen=frozen,
                        teachers=listed(row["teacher"] for row in rows), students=listed(row["student"] for row in rows))

@@ -3,8 +3,12 @@
 import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
-from scipy.stats import binomtest
-from distill.core.stats import compare, holm, mcnemar_exact, mcnemar_power, mde, paired_interval, wilson
+from scipy.stats import binomtest, bootstrap, norm, permutation_test as scipy_permutation_test
+from sklearn.metrics import cohen_kappa_score, f1_score
+from statsmodels.stats.meta_analysis import combine_effects
+from statsmodels.stats.multitest import multipletests
+from distill.core.stats import (_given, cohen_kappa, compare, design_effect, holm, macro_f1, mcnemar_exact, mcnemar_power, mde, paired_interval,
+                                permutation_test, pool, wilson)
 
 counts = st.integers(0, 200)
 
@@ -12,62 +16,114 @@ counts = st.integers(0, 200)
 def test_mcnemar_is_the_binomial_test_of_a_fair_coin(b, c):
     assert mcnemar_exact(b, c) == pytest.approx(binomtest(b, b + c, .5).pvalue if b + c else 1.0)
 
+@given(counts, counts, counts)
+def test_permuting_items_is_mcnemars_test(b, c, same):
+    if b + c + same: assert permutation_test([1] * b + [-1] * c + [0] * same) == pytest.approx(mcnemar_exact(b, c), rel=1e-9)
+
 @given(counts, st.integers(1, 200))
 def test_wilson_is_scipys(k, extra):
     ci = binomtest(k, k + extra).proportion_ci(method="wilson")
     assert wilson(k, k + extra) == pytest.approx((ci.low, ci.high), abs=1e-9)
 
-@settings(max_examples=10, deadline=None) # few, since statsmodels collects garbage on each call
+@settings(max_examples=10, deadline=None) # few, since statsmodels collects garbage on each call, which takes a tenth of a second
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
-def test_holm_lies_between_the_raw_values_and_bonferroni(ps):
-    fixed = holm(ps)
-    for p, corrected in zip(ps, fixed): assert p - 1e-12 <= corrected <= min(1, p * len(ps)) + 1e-12
-    assert fixed[np.argmin(ps)] == pytest.approx(min(1, min(ps) * len(ps))) # the smallest is Bonferroni's
+def test_holm_is_statsmodels(ps): assert holm(ps) == pytest.approx(list(multipletests(ps, method="holm")[1]))
 
-def draws(rng, n_clusters, size, gain, changed, shared, repeats):
-    # per item -1/0/1 with mean `gain`; with probability `shared` an item repeats its cluster's draw
-    p = [(changed - gain) / 2, 1 - changed, (changed + gain) / 2]
-    own, common = rng.choice([-1, 0, 1], (repeats, n_clusters, size), p=p), rng.choice([-1, 0, 1], (repeats, n_clusters, 1), p=p)
-    return np.where(rng.random(own.shape) < shared, common, own).reshape(repeats, -1)
+grouped = st.lists(st.tuples(st.sampled_from([-1, 0, 1]), st.integers(0, 8)), min_size=2, max_size=40)
 
-def coverage(rows, groups, gain):
-    ends = [paired_interval(r, groups, n_resamples=500) for r in rows]
-    return np.mean([low <= gain <= high for low, high in ends])
+def scipys(sums, **how): # the permutation test of paired samples whose differences are `sums`
+    def total(a, b, axis): return (a - b).sum(axis=axis)
+    return scipy_permutation_test((sums, np.zeros(len(sums))), total, permutation_type="samples", vectorized=True, **how).pvalue
 
-@pytest.mark.parametrize("n, gain, changed", [(20, 0, .1), (48, .1, .3), (189, .05, .15), (400, .2, .36)])
-def test_the_interval_covers_when_items_stand_alone(n, gain, changed):
-    assert .93 <= coverage(draws(np.random.default_rng(0), n, 1, gain, changed, 0, 1500), None, gain) <= .999
+@settings(max_examples=40, deadline=None)
+@given(grouped)
+def test_permuting_passages_is_scipys(rows):
+    diffs, groups = zip(*rows)
+    sums = [sum(d for d, g in rows if g == group) for group in sorted(set(groups))]
+    if len(sums) > 1: assert permutation_test(diffs, groups) == pytest.approx(min(1, scipys(sums)))
 
-@pytest.mark.parametrize("n_clusters, size", [(6, 4), (15, 4), (45, 4)])
-def test_the_interval_covers_when_items_share_passages(n_clusters, size):
-    rows, groups = draws(np.random.default_rng(1), n_clusters, size, .1, .4, .7, 400), [i // size for i in range(n_clusters * size)]
-    assert .915 <= coverage(rows, groups, .1)
-    assert coverage(rows, None, .1) < .87 # what ignoring the passages would have promised as 95 %
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.integers(-30, 30), min_size=2, max_size=9))
+def test_permuting_scores_is_scipys(scores):
+    scores = np.array(scores) / 8 + 1 / 16 # never whole numbers
+    assert permutation_test(scores) == pytest.approx(scipys(scores))
 
-def test_no_effect_is_found_in_at_most_five_of_a_hundred():
-    rng = np.random.default_rng(2)
-    for n, changed in ((48, .2), (189, .12), (425, .2)):
-        rows = draws(rng, n, 1, 0, changed, 0, 3000)
-        found = np.mean([mcnemar_exact(int((r == 1).sum()), int((r == -1).sum())) <= .05 for r in rows])
-        assert found <= .06
+def test_many_scores_are_permuted_at_random_and_the_same_way_each_time():
+    scores = np.random.default_rng(0).normal(.2, 1, 60)
+    found = permutation_test(scores, seed=1)
+    assert found == permutation_test(scores, seed=1) == pytest.approx(scipys(scores, n_resamples=20_000, rng=np.random.default_rng(2)), abs=.02)
+
+def test_a_drawn_p_is_never_zero(): assert permutation_test([1.5] * 100, n_draws=99) == pytest.approx(.01)
+
+def passages(n_clusters, size, shared, rng, p=(.1, .7, .2)):
+    # per item -1, 0 or 1; with probability `shared` an item repeats its passage's draw
+    own, common = rng.choice([-1, 0, 1], (n_clusters, size), p=p), rng.choice([-1, 0, 1], (n_clusters, 1), p=p)
+    return np.where(rng.random(own.shape) < shared, common, own).ravel(), np.repeat(np.arange(n_clusters), size)
+
+def test_drawing_kinds_of_passages_is_drawing_passages():
+    diffs, groups = passages(60, 4, .7, np.random.default_rng(0))
+    sums = np.bincount(groups, weights=diffs)
+    theirs = bootstrap((sums,), lambda x, axis: x.sum(axis=axis) / 240, method="percentile", n_resamples=9999,
+                       rng=np.random.default_rng(1)).confidence_interval
+    low, high = paired_interval(diffs, groups, n_resamples=9999)
+    assert low <= theirs.low + .005 and high >= theirs.high - .005 # the widening for 60 passages is less than a point
+    assert low == pytest.approx(theirs.low, abs=.015) and high == pytest.approx(theirs.high, abs=.015)
+
+@pytest.mark.parametrize("size, shared, wanted", [(4, 1, 4), (4, 0, 1), (2, 1, 2)])
+def test_the_design_effect_of_passages_that_turn_as_one_is_their_size(size, shared, wanted):
+    found = [design_effect(*passages(80, size, shared, np.random.default_rng(seed))) for seed in range(30)]
+    assert np.mean(found) == pytest.approx(wanted, rel=.12) and min(found) >= 1
 
 @pytest.mark.parametrize("n, regress_rate", [(48, .06), (189, .06), (425, .03)])
 def test_the_minimum_detectable_effect_is_found_four_times_in_five(n, regress_rate):
-    gain = mde(n, regress_rate)
-    rows = draws(np.random.default_rng(3), n, 1, gain, 2 * regress_rate + gain, 0, 3000)
-    found = np.mean([mcnemar_exact(int((r == 1).sum()), int((r == -1).sum())) <= .05 for r in rows])
-    assert found == pytest.approx(.8, abs=.03)
+    gain, rng = mde(n, regress_rate), np.random.default_rng(3)
+    rows = rng.multinomial(n, [gain + regress_rate, regress_rate, 1 - gain - 2 * regress_rate], size=3000)
+    assert np.mean([mcnemar_exact(b, c) <= .05 for b, c, _ in rows]) == pytest.approx(.8, abs=.03)
     assert mcnemar_power(n, gain, regress_rate) == pytest.approx(.8, abs=.01)
 
+effects_and_errors = st.lists(st.tuples(st.floats(-.5, .5), st.floats(.02, .2)), min_size=2, max_size=6)
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning:statsmodels") # it divides by a variance that it estimated below zero
+@given(effects_and_errors)
+def test_at_a_known_spread_the_mean_is_statsmodels(rows):
+    effects, errors = map(np.array, zip(*rows))
+    theirs = combine_effects(effects, errors**2, method_re="dl")
+    _, means, variances = _given(np.array([0, np.sqrt(max(0, theirs.tau2))]), effects, errors)
+    assert (means[0, -1], variances[0, -1]) == pytest.approx((theirs.mean_effect_fe, theirs.var_eff_w_fe))
+    if theirs.tau2 >= 0: # theirs may be negative
+        assert (means[1, -1], variances[1, -1]) == pytest.approx((theirs.mean_effect_re, theirs.var_eff_w_re))
+
+@settings(max_examples=15, deadline=None)
+@given(effects_and_errors)
+def test_pooling_is_brute_force_over_mean_and_spread(rows):
+    # the same model, its mean and its spread summed over a fine grid instead of in closed form
+    effects, errors = map(np.array, zip(*rows))
+    found = pool(effects, errors)
+    mu, tau = np.meshgrid(np.linspace(-3, 3, 3001), ((np.arange(200) + .5) / 200)**2)
+    total = errors**2 + tau[..., None]**2
+    log = -.5 * (np.log(total) + (effects - mu[..., None])**2 / total).sum(axis=-1)
+    weight = np.exp(log - log.max()) * np.sqrt(tau)
+    pull = errors[0]**2 / total[..., 0]
+    mean = ((1 - pull) * effects[0] + pull * mu)
+    assert found.effects[0] == pytest.approx((weight * mean).sum() / weight.sum(), abs=2e-3)
+    assert found.mean == pytest.approx((weight * mu).sum() / weight.sum(), abs=2e-3)
+    for end, level in ((found.lows[0], .025), (found.highs[0], .975)):
+        under = norm.cdf((end - mean) / (np.sqrt(1 - pull) * errors[0]))
+        assert (weight * under).sum() / weight.sum() == pytest.approx(level, abs=2e-3)
+
+@given(st.lists(st.tuples(st.integers(1, 5), st.one_of(st.none(), st.integers(1, 5))), min_size=1, max_size=40))
+def test_macro_f1_is_sklearns(rows):
+    keys, answers = zip(*rows)
+    theirs = f1_score(keys, [a or 0 for a in answers], labels=sorted(set(keys)), average="macro", zero_division=0)
+    assert macro_f1(keys, answers) == pytest.approx(theirs)
+
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.booleans(), st.booleans(), st.sampled_from("abc")), min_size=1, max_size=30), st.randoms())
 def test_a_comparison_does_not_depend_on_the_order_of_the_items(rows, random):
     shuffled = random.sample(rows, len(rows))
     assert compare(*zip(*rows), n_resamples=50) == compare(*zip(*shuffled), n_resamples=50)
     row = compare(*zip(*rows), n_resamples=50)
     assert row.ci_low <= row.diff <= row.ci_high and row.diff == pytest.approx(row.tuned - row.baseline)
-
-from sklearn.metrics import cohen_kappa_score
-from distill.core.stats import cohen_kappa
 
 readings = st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("abc")), min_size=1, max_size=40)
 

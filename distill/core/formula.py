@@ -261,11 +261,11 @@ def check_formula(
     rejected_answer: int | None = None, # where that ends; None if unknown
 ) -> list[tuple[bool, str, str]]: # reasons against it: True, code, evidence; empty if it holds
     "Hold a formula against its item."
-    reasons = stands_in(item, formula)
+    reasons = []
     try:
-        reasons += _unkept(formula) + _decided(item, formula, answer, rejected_answer)
+        reasons += stands_in(item, formula) + _unkept(formula) + _decided(item, formula, answer, rejected_answer)
         for path, wrong in ((chosen, False), (rejected, True)): reasons += in_steps(item, formula, path, wrong) if path else []
-    except ValueError as e: reasons.append((True, "broken-formula", str(e)))
+    except (ValueError, ArithmeticError) as e: reasons.append((True, "broken-formula", str(e))) # sympy divides by zero in its own way
     return reasons
 
 # %% ../../nbs/core/formula.ipynb #7fb3835f
@@ -389,7 +389,7 @@ def same_computation(
     try:
         if not _alike(computation_graph(a, False), computation_graph(b, False)): return [(True, "other-computation", said)]
         if not _alike(computation_graph(a), computation_graph(b)): return [(True, "other-error", "; ".join(t.expression for t in b.wrong) or "none")]
-    except ValueError as e: return [(True, "not-comparable", str(e))]
+    except (ValueError, ArithmeticError) as e: return [(True, "not-comparable", str(e))]
     return []
 
 # %% ../../nbs/core/formula.ipynb #9585774d

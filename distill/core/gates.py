@@ -96,8 +96,8 @@ def verdict(
 # %% ../../nbs/core/gates.ipynb #014a6122
 LONGEST = dict(passage=6000, view=2000, question=1000, choices=2500, chosen=4000, rejected=4000) # characters
 CONTROL = re.compile(r"<\|[^|<>]{1,40}\|>|</?think>|<(?:start|end)_of_turn>|</?s>|<[be]os>|\[/?INST\]") # a chat template's marks
-_MARKUP = re.compile(r"<(?!/?u>)[/!]?[a-zA-Z][^<>]{0,500}>|&(?:[a-z]{2,6}|#x?\d{1,5});|```|\]\(\s*\w+:|https?://|\\(?:begin|frac|text)\b")
-_ORDER = re.compile(r"(?:이전|앞선|앞의|위의|기존|모든|시스템)[^.\n]{0,12}(?:지시|명령|프롬프트|규칙)[^.\n]{0,16}(?:무시|잊|따르지|출력|공개)|시스템 프롬프트"
+_MARKUP = re.compile(r"<(?!/?u>)/?[a-zA-Z][a-zA-Z0-9]*(?:\s[^<>]{0,500})?/?>|<!|&(?:[a-z]{2,6}|#x?\d{1,5});|```|\]\(\s*\w+:|https?://|\\(?:begin|frac|text)\b")
+_ORDER = re.compile(r"(?:이전|앞선|앞의|위의|기존|모든|시스템)[^.\n]{0,12}(?:지시|명령|프롬프트|규칙)[^.\n]{0,16}(?:무시하고|무시하[라세시십]|잊고|잊어라|잊으[시십]|따르지 말|출력하[라세시십]|공개하[라세시십])|시스템 프롬프트"
                     r"|(?:ignore|disregard|forget)[^.\n]{0,24}(?:instruction|prompt|rule)s?|system prompt", re.I)
 
 def foreign(
@@ -124,6 +124,7 @@ def form(variant: Variant, blueprint: Blueprint, context: Context) -> Verdict:
     texts = {name: getattr(item, name) for name in ("passage", "view", "question")} | dict(choices="\n".join(item.choices))
     texts |= {name: "\n".join(t for s in getattr(variant, name) for t in (s.text, *s.cites)) for name in ("chosen", "rejected")}
     reasons = [(True, code, f"{name}: {said}") for name, text in texts.items() for code, said in unfit(text, LONGEST[name])]
+    reasons += [(foreign(s.text) > .5, "other-language", s.text) for s in (*variant.chosen, *variant.rejected)] # one step of five is too many as well
     return verdict("form", variant, reasons)
 
 # %% ../../nbs/core/gates.ipynb #d401dab5
@@ -140,7 +141,7 @@ def graph(
 
 def steps(variant: Variant, blueprint: Blueprint, context: Context) -> Verdict:
     "As many chosen steps as golden ones, none empty."
-    n, wanted, texts = len(variant.chosen), len(blueprint.golden), [s.text for s in (*variant.chosen, *variant.rejected)]
+    n, wanted, texts = len(variant.chosen), len(blueprint.structure.nodes), [s.text for s in (*variant.chosen, *variant.rejected)]
     return verdict("steps", variant, [(n != wanted, "step-count", f"{n} for {wanted}"), (not variant.rejected, "no-rejected", ""),
                                       (not all(text.strip() for text in texts), "empty-step", "")])
 
@@ -183,7 +184,7 @@ def transfer_kind(
 
 def seed_entity(variant: Variant, blueprint: Blueprint, context: Context) -> Verdict:
     "Nothing that belongs to the seed alone is left."
-    told = item_text(variant.item) + " ".join(s.text for s in (*variant.chosen, *variant.rejected))
+    told = "\n".join((item_text(variant.item), *(s.text for s in (*variant.chosen, *variant.rejected))))
     own = entities(context.seeds[blueprint.item_id], context)
     left = sorted(own & set(stems(told)))
     return verdict("seed_entity", variant, [(bool(left), "seed-entity", ", ".join(left))], 1 - len(left) / max(1, len(own)))
@@ -206,7 +207,7 @@ def from_background(
     "Tell whether a step rests on background knowledge."
     if n < 1: raise ValueError(f"step {n}: steps are counted from 1")
     to = variant.alignment[n - 1] if n <= len(variant.alignment) else 0
-    return 0 < to <= len(blueprint.structure.nodes) and blueprint.structure.nodes[to - 1].leaf == "background"
+    return 0 < to <= len(blueprint.structure.nodes) and blueprint.structure.nodes[to - 1].leaf == "background" and not blueprint.structure.nodes[to - 1].depends
 
 SHOWN = .1 # share of a citation's letter pairs that the step has to show
 
@@ -249,18 +250,25 @@ def concluded(
 ) -> int | None: # 1-based; None if it names none, or two that disagree
     "Read which choice a conclusion names."
     if not item.choices: raise ValueError("an item without choices")
-    said, marks = bare(text), re.findall(rf"[{MARKS}]|\d+(?=\s*번)", text)
-    spelled = [n for n, c in enumerate(item.choices, 1) if bare(c) and bare(c) in said]
-    spelled = [n for n in spelled if not any(m != n and bare(_choice(item, n)) in bare(_choice(item, m)) for m in spelled)] # the longest
+    marks = re.findall(rf"[{MARKS}]|\d+(?=\s*번(?:이[다고며]|입니다|을 고|$|[.,)]))", text)
+    spelled = [n for n, c in enumerate(item.choices, 1) if bare(c) and _spelled(c, text)]
+    spelled = [n for n in spelled if not any(m != n and _tight(_choice(item, n)) in _tight(_choice(item, m)) for m in spelled)] # the longest
     if marks:
         n = MARKS.index(marks[-1]) + 1 if marks[-1] in MARKS else int(marks[-1])
         return n if 1 <= n <= len(item.choices) and (not spelled or n in spelled) else None
     if all(map(_listed, item.choices)):
-        named = [set(_LABELS.findall(t)) for t in (re.split(r"(?:것|설명|진술|추론|내용|이해)[은는]", text)[-1], text)]
+        kept = " ".join(clause for clause in re.split(r"(?<=고)\s|(?<=만)\s|[,.](?=\s*[ㄱ-ㅎ㉠-㉭(][은는이가])|(?<=며)\s", text) if not re.search("틀|않|아니|어긋", clause))
+        named = [set(_LABELS.findall(t)) for t in (re.split(r"(?:것|설명|진술|추론|내용|이해)[은는]", text)[-1], kept, text)]
         return next((n for named in named for n, c in enumerate(item.choices, 1) if set(_LABELS.findall(c)) == named), None)
-    if spelled: return max(spelled, key=lambda n: said.rfind(bare(_choice(item, n))))
+    if spelled:
+        meant = [n for n in spelled if not re.search(rf"{re.escape(_tight(_choice(item, n)))}.{{0,3}}아니", _tight(text))]
+        return meant[0] if len(meant) == 1 else None
     second, best = sorted(likes := affinity(text, item.choices))[-2:]
     return likes.index(best) + 1 if best >= .5 and best - second >= .05 else None
+
+def _tight(text: str) -> str: return re.sub(r"[^\w.%+\-−/]|\.(?!\d)", "", unicodedata.normalize("NFC", text).lower()) # numbers keep sign and point
+
+def _spelled(choice: str, text: str) -> bool: return bool(re.search(rf"(?<![\d.\-−]){re.escape(_tight(choice))}", _tight(text))) # 2석 is not in 12석
 
 _LABELS = re.compile(r"[ㄱ-ㅎ㉠-㉭]|\([가-하]\)")
 
@@ -303,10 +311,11 @@ def _enough(choice: str) -> float: # of a term its half, of a sentence a word: i
     return 0.0 if _listed(choice) else .5 if len(stems(choice)) <= 3 else 1 / len(stems(choice))
 
 # %% ../../nbs/core/gates.ipynb #3a652005
-_TOLD = re.compile(rf"정답|답\s*(?:은|는|이|[::])\s*[(\[]?\s*(?:[{MARKS}]|[1-5]\s*(?:번|이다|[.)\]]|$))")
+_SAYS = re.compile(r"답(?:은|이|:|:)\s*([^.\n]{1,80})")
+_TOLD = re.compile(rf"정답\s*(?:은|:|:)|답\s*(?:은|는|이|[::])\s*[(\[]?\s*(?:[{MARKS}]|[1-5]\s*(?:번|이다|[.)\]]|$))")
 
 def _meaning(choice: str) -> str:
-    words = re.findall(r"[^\s.,·'\"‘’“”]+", unicodedata.normalize("NFC", choice))
+    words = re.findall(r"(?:\d[.]\d|[^\s.,·'\"‘’“”])+", unicodedata.normalize("NFC", choice))
     return "".join((*words[:-1], stem(_plain_end(words[-1])))) if words else ""
 
 def _plain_end(word: str) -> str: # 봅니다, 본다 → 보다; 것입니다, 것이다 → 것
@@ -333,7 +342,8 @@ def leak(variant: Variant, blueprint: Blueprint, context: Context) -> Verdict:
     words = [{word for word in stems(choice) if len(word) > 1} for choice in item.choices]
     shares = [len(said & asked) / max(1, len(said)) for said in words]
     key, others = (shares.pop(item.answer - 1), max(shares)) if _choice(item, item.answer) else (0, 0)
-    told = _TOLD.findall(f"{item.passage}\n{item.view}\n{item.question}")
+    text, key_text = f"{item.passage}\n{item.view}\n{item.question}", bare(_choice(item, item.answer))
+    told = _TOLD.findall(text) + [said for said in _SAYS.findall(text) if key_text and key_text in bare(said)]
     marked = item.answer in range(1, 6) and MARKS[item.answer - 1] in item.question
     quoted = [n for n, c in enumerate(item.choices, 1) if len(bare(c)) > 1 and not _listed(c) and bare(c) in bare(item.question)] == [item.answer]
     return verdict("leak", variant, [(quoted or key > .5 and key > others, "key-in-question", item.question),
@@ -454,8 +464,8 @@ def cues(
     path: Sequence[Step], # that path
 ) -> dict[str, float]: # what is seen at a glance
     "Describe an answer by what needs no reading."
-    text, choice = bare(f"{item.passage}\n{item.view}"), bare(_choice(item, answer))
-    if not choice: raise ValueError(f"answer {answer} of {len(item.choices)} choices")
+    if not _choice(item, answer): raise ValueError(f"item {item.id}: answer {answer} of {len(item.choices)} choices")
+    text, choice = bare(f"{item.passage}\n{item.view}"), bare(_choice(item, answer)) or MARKS[answer - 1] # of symbols only the mark is left
     cited = next((bare(c) for s in path for c in s.cites if bare(c) in text), "")
     return {"option number": answer, "first mention": text.find(choice) if choice in text else len(text), "mentions": text.count(choice),
             "place of the evidence": text.find(cited), "length of the evidence": len(cited),

@@ -221,14 +221,18 @@ def kill_table(
     variants: Sequence[Variant], # to be mutated: sound ones, if the rates shall mean the mutations
     blueprints: dict[str, Blueprint], # by id
     context: Context, # for `judge`
+    gates: Sequence[str] = tuple(g.__name__ for g in GATES), # names of those that decide
 ) -> list[dict]: # mutation, gate, n, killed, rate; gate 'any' is all together, mutation 'none' the variants as they are
     "Measure which gate catches which mutation."
+    def mutant(mutate, v):
+        try: return mutate(v, blueprints[v.blueprint_id], context)
+        except (ValueError, IndexError): return None # a path of another shape, where an arm lets it pass: nothing to mutate
     rows = []
     for name, mutate in {"none": lambda v, b, c: v, **MUTATIONS}.items():
-        mutants = [(m, b) for v in variants if (m := mutate(v, b := blueprints[v.blueprint_id], context)) is not None]
+        mutants = [(m, blueprints[v.blueprint_id]) for v in variants if (m := mutant(mutate, v)) is not None]
         context = searched(context, [m.item for m, _ in mutants])
-        refused = [{w.gate for w in judge(m, b, context) if not w.passed} for m, b in mutants]
-        for gate in ("any", *(g.__name__ for g in GATES)):
+        refused = [{w.gate for w in judge(m, b, context) if not w.passed and w.gate in gates} for m, b in mutants]
+        for gate in ("any", *(g.__name__ for g in GATES if g.__name__ in gates)):
             killed = sum(bool(r) if gate == "any" else gate in r for r in refused)
             rows.append(dict(mutation=name, gate=gate, n=len(mutants), killed=killed, rate=killed / len(mutants) if mutants else None))
     return rows

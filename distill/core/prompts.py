@@ -128,4 +128,5 @@ def parse_json(
     if start < 0 or end < start: raise ValueError(f"no JSON object in {text[-60:]!r}")
     try: value = json.loads(body[start:end + 1])
     except json.JSONDecodeError as e: raise ValueError(f"broken JSON: {e.msg} at {e.pos} in {text[-60:]!r}") from None
+    if re.search("[\ud800-\udfff]", json.dumps(value, ensure_ascii=False)): raise ValueError("half a character (a lone surrogate) in the JSON")
     return value

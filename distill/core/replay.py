@@ -194,12 +194,13 @@ def planned_targets(
     if not Path(path).is_file(): raise FileNotFoundError(f"the plan {path} is missing: paths start at {ROOT}")
     subjects, plan = {item.id: item.subject for item in items}, {item.id: [] for item in items}
     for n, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), 1):
-        row = json.loads(line)
+        if not line.strip(): continue
         try:
+            row = json.loads(line)
             if row["item_id"] not in plan: continue # a seed that this run did not mine
             target = {name: row.get(name, "") for name in ("subject", "domain", "contrast")}
             kind = transfer_kind(subjects[row["item_id"]], row["subject"])
             plan[row["item_id"]].append(Target(kind=kind, **target))
-        except (KeyError, ValueError) as e:
+        except (KeyError, TypeError, ValueError) as e:
             raise ValueError(f"{Path(path).name} line {n} is no target ({str(e)[:120]}); write item_id, subject, domain, contrast") from None
     return [tuple(plan[item.id]) for item in items]

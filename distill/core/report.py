@@ -95,6 +95,8 @@ def notebook_body(
     nb = nbformat.read(notebook, as_version=4)
     nb.cells = [cell for cell in nb.cells if not cell.source.startswith(_SETUP)]
     nb.metadata.pop("widgets", None)
+    for cell in nb.cells:
+        if cell.cell_type == "markdown": cell.source = re.sub(r"\[([^\]]+)\]\((?!\w+:)[^)]+\.ipynb\)", r"\1", cell.source) # not on the site
     for cell in (cell for cell in nb.cells if cell.cell_type == "code"):
         cell.source = cell.source.removeprefix("#| export\n")
         cell.outputs = [output for output in cell.outputs if _WIDGET not in output.get("data", {})]

@@ -11,6 +11,7 @@ __all__ = ['REASONS', 'KEYS', 'DECIDED', 'REVIEW_CSS', 'Review', 'review_cards',
 import base64
 import csv
 import hashlib
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from datetime import datetime, timezone
@@ -235,14 +236,15 @@ _SCRIPT += """
 const why = () => { $("reasons").hidden = false; say("거부하는 이유를 고르세요: 1 … 0"); };
 const only = () => { $("filter").value = $("filter").value === "open" ? "" : "open"; if (!shown(at)) move(1); };
 const does = {a: () => put("accept"), r: why, j: () => move(1), arrowright: () => move(1), k: () => move(-1), arrowleft: () => move(-1), u: undo,
-  s: save, i: () => $("file").click(), n: () => $("note").focus(), o: only, "?": () => $("keys").showModal(), escape: () => go(at)};
+  s: save, i: () => $("file").click(), n: () => { waiting = ""; $("note").focus(); }, o: only, "?": () => $("keys").showModal(), escape: () => go(at)};
 codes.forEach((code, n) => { does[(n + 1) % 10] = () => put("reject", code); });
 document.addEventListener("keydown", e => {
   const latin = /^[a-z0-9?]$/i.test(e.key), key = (latin ? e.key : e.code.replace(/^(Key|Digit|Numpad)/, "")).toLowerCase();
   if (e.ctrlKey || e.metaKey || e.altKey || document.querySelector("dialog[open]")) return;
   if (e.target.matches("input,select")) {
     if (e.isComposing || !["Enter", "Escape"].includes(e.key)) return;
-    e.target.blur(); if (e.target.id === "note" && e.key === "Enter" && waiting) put("reject", waiting);
+    e.target.blur(); if (e.key === "Escape") waiting = "";
+    if (e.target.id === "note" && e.key === "Enter" && waiting) put("reject", waiting);
   } else if (does[key]) { e.preventDefault(); does[key](); }
 });
 for (const [id, key] of Object.entries({accept: "a", reject: "r", next: "j", back: "k", undo: "u", save: "s", import: "i", help: "?"}))
@@ -291,8 +293,9 @@ def _review(row: dict, where: str, known: set[str] | None, found: dict) -> Revie
     if review.reviewer.strip() in ("", "auto"): raise wrong("reviewer", f"reviewer {review.reviewer!r}: no reviewer is named")
     try: datetime.fromisoformat(review.time)
     except ValueError: raise wrong("time", f"time {review.time!r} is not ISO 8601") from None
-    twice = found.setdefault((review.pair_id, review.reviewer), where)
-    if twice != where: raise ValueError(f"{where}: {review.reviewer} decided on pair_id {review.pair_id!r} already ({twice}); keep one")
+    review = review.model_copy(update=dict(reviewer=unicodedata.normalize("NFC", review.reviewer.strip())))
+    if (twice := found.get((review.pair_id, review.reviewer.casefold()))): raise ValueError(f"{where}: {review.reviewer} decided on pair_id {review.pair_id!r} already ({twice}); keep one")
+    found[review.pair_id, review.reviewer.casefold()] = where
     return review
 
 # %% ../../nbs/core/review.ipynb #7c250e71
@@ -391,7 +394,7 @@ def read_decisions(
 ) -> list[Review]: # rows that were filled in
     "Read what reviewers decided, or say which row is wrong and how to mend it."
     reviews, found = [], {}
-    for path in [Path(root)/path] if isinstance(path, Path) else [Path(root)/part.strip() for part in path.split(",")]:
+    for path in [Path(root)/path] if isinstance(path, Path) else [Path(root)/part.strip() for part in path.split(",") if part.strip()]:
         rows = _sheet_rows(path) if path.suffix == ".csv" and path.exists() else read_json(path)
         if not isinstance(rows, list): raise ValueError(f"{path} is no JSON list: save it with the button of review.html")
         if any(isinstance(row, dict) and "annotations" in row for row in rows): rows = _studio_rows(rows, path, {})
