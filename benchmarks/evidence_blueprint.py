@@ -38,11 +38,13 @@ def run_lab(run: str, **settings) -> str:
     return out[-400:] if code else ""
 
 
-def sound(run: str) -> dict[str, tuple[str, bool]]:
-    "Blueprint → the variant's id, and whether it passed every gate; drafts that repeat one another are sound all the same."
-    from distill.core.records import Variant, Verdict, read_table
+def sound(run: str) -> dict[tuple, tuple[str, bool]]:
+    "What was asked for → what came back, and whether it passed every gate; drafts that repeat one another are sound all the same."
+    from distill.core.records import Blueprint, Variant, Verdict, read_table
+    plans = {p.id: p for p in read_table(stage(run, "02_blueprint")/"blueprints.parquet", Blueprint)}
+    def asked(v): return plans[v.blueprint_id].item_id, plans[v.blueprint_id].target, plans[v.blueprint_id].draft # a blueprint's id names the teacher, which differs
     failed = {v.variant_id for v in read_table(stage(run, "02_blueprint")/"verdicts.parquet", Verdict) if not v.passed and v.code != "like-variant"}
-    return {v.blueprint_id: (v.id, v.id not in failed) for v in read_table(stage(run, "02_blueprint")/"variants.parquet", Variant)}
+    return {asked(v): (v.model_dump_json(exclude={"blueprint_id"}), v.id not in failed) for v in read_table(stage(run, "02_blueprint")/"variants.parquet", Variant)}
 
 
 def point_1():

@@ -52,6 +52,7 @@ def test_equal_answers_cost_beta_ln_2_and_beta_0_is_likelihood_alone(logp, nll, 
 from transformers import AutoModelForCausalLM
 from distill.core.files import file_hash
 from distill.core.hf import random_student
+from distill.core.tree import use_tree
 from distill.orpo import NLL_OVER, Settings, load_student, make_trainer, orpo_terms, save_adapter, train
 
 ROWS = [dict(id=str(n), prompt=f"<|im_start|>user\n{n}. 가장 중요한 것은?{' 지문.' * n}<|im_end|>\n<|im_start|>assistant\n",
@@ -63,9 +64,11 @@ def weights(tmp_path_factory):
 
 @pytest.mark.parametrize("nll_over", NLL_OVER)
 @pytest.mark.parametrize("beta", [0.1, 1.0])
-def test_the_reference_has_trls_loss_and_gradients(weights, tmp_path, nll_over, beta):
-    settings = Settings("lab:student", nll_over=nll_over, beta=beta)
+@pytest.mark.parametrize("engine", ["trl", "tree"])
+def test_the_reference_has_the_engines_loss_and_gradients(weights, tmp_path, engine, nll_over, beta):
+    settings = Settings("lab:student", nll_over=nll_over, beta=beta, engine=engine)
     tokenizer, model = load_student(settings, weights)[1], AutoModelForCausalLM.from_pretrained(weights)
+    if engine == "tree": use_tree(model)
     trainer = make_trainer(model, tokenizer, ROWS, settings, tmp_path)
     batch = next(iter(trainer.get_train_dataloader()))
     theirs, metrics = trainer.get_batch_loss_metrics(model, batch)
