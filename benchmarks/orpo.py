@@ -55,7 +55,7 @@ def make_trainer(folder: Path, engine: str, checkpointing: bool = False):
     from trl.experimental.orpo import ORPOTrainer
 
     from distill.core.tree import plan_tree, tree_terms, unpad, use_tree
-    from distill.orpo import LAYERS, Settings, training_args
+    from distill.core.trainer import LAYERS, Settings, training_args
     disable_progress_bars()
 
     class TreeTrainer(ORPOTrainer):

@@ -5,8 +5,9 @@ import torch
 from hypothesis import given, settings, strategies as st
 from peft import LoraConfig, get_peft_model
 from transformers import Qwen3Config, Qwen3ForCausalLM
-from distill.core.tree import NLL_OVER, lay_out, may_see, plan_tree, token_ratio, tree_batches, tree_terms, unpad, use_tree
-from distill.orpo import LAYERS, orpo_loss, orpo_terms
+from distill.core.loss import NLL_OVER, orpo_loss, orpo_terms
+from distill.core.tree import lay_out, may_see, plan_tree, token_ratio, tree_batches, tree_terms, unpad, use_tree
+from distill.core.trainer import LAYERS
 
 BETA = .3
 def micro(lora=False, dtype=torch.float32, **other):
