@@ -30,7 +30,7 @@ CASES = { # passage, question, answer (from, to), questions on a passage, passag
     "512/256": (512, 0, (256, 256), 1, 2),
     "1024/256": (1024, 0, (256, 256), 1, 1),
     "4 questions on 1000": (1000, 100, (150, 250), 4, 1)}
-GROWTH = {f"4 questions on {n}": (n, 100, (150, 250), 4, 1) for n in (250, 500)}
+GROWTH = {f"4 questions on {n}": (n, 100, (150, 250), 4, 1) for n in (0, 250, 500, 1500)}
 
 
 def make_rows(passage: int, question: int, answer: tuple[int, int], questions: int, passages: int, seed: int = 0) -> list[dict]:
@@ -147,6 +147,24 @@ def compare(trainers: dict, case: tuple, rounds: int) -> dict:
     return dict(ratio=round(statistics.median(same), 2), rounds=[round(r, 2) for r in same], best=round(statistics.median(best), 2),
                 tokens=round(token_ratio(rows), 2), losses_apart=float(f"{abs(first - second) / first:.0e}"),
                 seconds={name: round(statistics.median(s), 2) for name, s in seconds.items()})
+
+
+def draw(results: dict, file: Path):
+    "Draw how the ratio grows with the passage."
+    import matplotlib.pyplot as plt
+
+    from distill.core.plots import COLORS, setup
+    setup()
+    lengths = sorted((case[0], name) for name, case in (CASES | GROWTH).items() if case[3] == 4)
+    fig, ax = plt.subplots(figsize=(6, 3.6), layout="constrained")
+    for key, label, color, style in (("tokens", "tokens: flat / tree", "base", ":"), ("best", "time: best of each", "tuned", "-"), ("ratio", "time: same batch", "teacher", "--")):
+        ax.plot([n for n, _ in lengths], [results[name][key] for _, name in lengths], style, marker="o", color=COLORS[color], label=label)
+    ax.axhline(1, color="0.7", linewidth=1)
+    ax.set(xlabel="tokens of the passage that four questions share", ylabel="TRL / tree", ylim=(0, None),
+           title=f"The longer the shared passage, the more the tree saves: {results[lengths[-1][1]]['best']:.1f}× at {lengths[-1][0]:,} tokens")
+    ax.legend(frameon=False)
+    fig.savefig(file, dpi=150)
+    plt.close(fig)
 
 
 def run(rounds: int = 2) -> dict:

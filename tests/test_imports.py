@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).resolve().parents[1]/"distill"
 FILES = [path for path in sorted(PACKAGE.rglob("*.py")) if path.name[0] != "_"]
 MODULES = {".".join(("distill", *path.relative_to(PACKAGE).with_suffix("").parts)): path for path in FILES}
 HEAVY = {"torch", "transformers", "trl", "peft", "accelerate", "datasets", "unsloth"}
-GENERATES = {"distill.core.hf", "distill.core.loss", "distill.core.tree", "distill.core.trainer", "distill.orpo"}
+GENERATES = {"distill.core.export", "distill.core.hf", "distill.core.loss", "distill.core.tree", "distill.core.trainer", "distill.orpo"}
 RANKS = ["core", "lab", *(stage[3:] for stage in STAGES), "studies"]
 
 

@@ -268,7 +268,11 @@ def concluded(
 
 def _tight(text: str) -> str: return re.sub(r"[^\w.%+\-−/]|\.(?!\d)", "", unicodedata.normalize("NFC", text).lower()) # numbers keep sign and point
 
-def _spelled(choice: str, text: str) -> bool: return bool(re.search(rf"(?<![\d.\-−]){re.escape(_tight(choice))}", _tight(text))) # 2석 is not in 12석
+def _spelled(choice: str, text: str) -> bool: # 2석 is not in 12석
+    part, whole = _tight(choice), _tight(text)
+    at = whole.find(part)
+    while at > 0 and (whole[at - 1].isdecimal() or whole[at - 1] in ".-−"): at = whole.find(part, at + 1)
+    return at >= 0
 
 _LABELS = re.compile(r"[ㄱ-ㅎ㉠-㉭]|\([가-하]\)")
 

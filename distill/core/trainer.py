@@ -39,6 +39,7 @@ def start_engine(
     if engine != "unsloth": return
     os.environ.setdefault("UNSLOTH_COMPILE_LOCATION", str(ROOT/"data"/"runs"/".unsloth")) # for code it writes: outside of git
     os.environ.setdefault("UNSLOTH_DISABLE_STATISTICS", "1") # it would report each start over the network
+    os.environ.setdefault("UNSLOTH_FUSED_PREFERENCE_LOSS", "1") # scores pairs from hidden states, some rows at a time
     try: import_module("unsloth")
     except (ImportError, NotImplementedError) as e:
         raise ValueError(f"engine 'unsloth' cannot start ({str(e)[:120]}): install this package's extra [gpu], or set engine=tree") from None
