@@ -91,9 +91,9 @@ def point_3():
         right = {engine: answers(run) for engine, run in runs.items()}
         won, lost = (int((right[a] & ~right[b]).sum()) for a, b in (("tree", "trl"), ("trl", "tree")))
         p = mcnemar_exact(won, lost)
-        for engine in seconds: seconds[engine] += train[engine]["seconds"]
+        for engine in seconds: seconds[engine] += train[engine]["cpu_seconds"]
         lines.append(f"seed {seed}: tree {right['tree'].mean():.1%}, trl {right['trl'].mean():.1%} ({won + lost} of {len(right['tree'])} items differ, "
-                     f"p = {p:.2g}), {train['tree']['seconds']:.0f} against {train['trl']['seconds']:.0f} s")
+                     f"p = {p:.2g}), {train['tree']['cpu_seconds']:.0f} against {train['trl']['cpu_seconds']:.0f} CPU s")
         say("   " + lines[-1])
         ok = ok and p > .05
     ratio = seconds["trl"] / seconds["tree"]

@@ -17,13 +17,14 @@ from .core.records import Pair
 
 # %% ../nbs/04_orpo.ipynb #e5419248
 def student_path(
-    spec: str, # lab:student or hf:PATH
+    spec: str, # lab:student, hf:PATH or gemma:270m
 ) -> Path: # folder with weights and tokenizer
     "Find the weights that a spec names."
     scheme, name, dials = parse_spec(spec)
     if dials.get("thinking", "0") != "0": raise ValueError(f"student {spec!r} thinks, but the pairs hold no thoughts: leave out thinking=1")
     if (scheme, name) == ("lab", "student"): return import_module("distill.lab.student").verified_path()
-    if scheme != "hf": raise ValueError(f"student {spec!r} has no weights to train: use lab:student or hf:PATH")
+    if scheme == "gemma": return import_module("distill.core.pretrained").gemma_folder(name, spec)
+    if scheme != "hf": raise ValueError(f"student {spec!r} has no weights to train: use lab:student, hf:PATH or gemma:270m")
     path, adapter = split_path(name, spec)
     if adapter: raise ValueError(f"student {spec!r} has an adapter already: merge it first, or train the base {path}")
     return path

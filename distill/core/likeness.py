@@ -21,7 +21,7 @@ _ENDINGS = sorted("""은 는 이 가 을 를 의 에 에는 에도 에서 에서
 라 이라 므로 이므로 지만 이지만 인 일 들 들은 들이 들을 뿐 하다 한다 하였다 합니다 하였습니다 하는 하고 하며 하여 하면 하지 하기 하게 한 할 함 해 하려 하려는 하던
 되다 된다 되었다 됩니다 되었습니다 되는 되고 되며 되어 되면 되지 된 될 됨 었다 았다 었습니다 았습니다 습니다 는다""".split(), key=len, reverse=True)
 _CONTRACTED = str.maketrans({"했": "하였", "됐": "되었"})
-_WORD = re.compile(r"[0-9a-z%가-힣ㄱ-ㅎ]+")
+_WORD, _GAPS = re.compile(r"[0-9a-z%가-힣ㄱ-ㅎ]+"), re.compile(r"\W+")
 
 @lru_cache(maxsize=None)
 def stem(
@@ -38,7 +38,7 @@ def bare(
     text: str, # any text
 ) -> str: # its letters and digits, NFC, lower case
     "Strip a text of spaces and punctuation."
-    return "".join(re.findall(r"\w", _plain(text)))
+    return _GAPS.sub("", _plain(text))
 
 def stems(
     text: str, # any text

@@ -92,7 +92,7 @@ def read_dials(
     return {dial: type(default)(dials.get(dial, default)) for dial, default in known.items()}
 
 # %% ../../nbs/core/models.ipynb #9642d1ab
-SCHEMES = {"sim": "distill.core.sim", "hf": "distill.core.hf", "lab": "distill.lab.models", "gemini": "distill.core.gemini",
+SCHEMES = {"sim": "distill.core.sim", "hf": "distill.core.hf", "gemma": "distill.core.pretrained", "lab": "distill.lab.models", "gemini": "distill.core.gemini",
            "openai": "distill.core.openai_server", "replay": "distill.core.replay"} # scheme → module with `load`
 
 def load_model(

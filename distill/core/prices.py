@@ -76,7 +76,7 @@ def read_prices(
     return found
 
 # %% ../../nbs/core/prices.ipynb #9eb2dffd
-FREE = ("hf", "lab", "sim", "replay") # schemes that work in this process
+FREE = ("hf", "lab", "sim", "replay", "gemma") # schemes that work in this process
 _PROVIDER = {"gemini": "google", "openai": "openai"} # scheme → the table's name for who serves it without an address
 
 def split_address(

@@ -362,7 +362,8 @@ class Trained:
     watched: list[dict[str, float]] # a row a look at the watched pairs
     reference: float # loss of step 1 by `orpo_terms`
     stopped: str # why it stopped early; '' if it did not
-    seconds: float # of this process, so since the last checkpoint
+    seconds: float # since the last start, by the clock
+    cpu_seconds: float # the same, by the processor; of the first process
 
 def first_loss(
     trainer, # from `make_trainer`, before it has trained
@@ -391,14 +392,15 @@ def train(
     keep=lambda: None, # called when the watched pairs were never scored better
 ) -> Trained: # curves, reference loss, seconds
     "Train from the start or from the last checkpoint, with progress."
-    reference, started, checkpoint = first_loss(trainer, settings.nll_over), time.perf_counter(), last_checkpoint(trainer.args.output_dir)
+    reference, checkpoint = first_loss(trainer, settings.nll_over), last_checkpoint(trainer.args.output_dir)
+    started, worked = time.perf_counter(), time.process_time()
     n_steps = math.ceil(math.ceil(len(trainer.get_train_dataloader()) / settings.grad_accumulation) * settings.epochs)
     story = trainer.story = Story(settings, n_steps, reference, quiet=not trainer.is_world_process_zero())
     trainer.keep = keep
     if checkpoint: story.recall(read_json(checkpoint/"trainer_state.json")["log_history"])
     with story.bar:
         if not story.stopped: trainer.train(resume_from_checkpoint=checkpoint and str(checkpoint))
-    return Trained(story.curve, story.watched, reference, story.stopped, time.perf_counter() - started)
+    return Trained(story.curve, story.watched, reference, story.stopped, time.perf_counter() - started, time.process_time() - worked)
 
 # %% ../../nbs/core/trainer.ipynb #618f7b79
 def save_adapter(
