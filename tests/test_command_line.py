@@ -131,10 +131,12 @@ def test_publishing_and_tracing_what_is_not_there(tmp_path):
     assert "holds no report" in refused(root, "publish", "nothing")
     assert "no run has a pair whose id begins with 'abc'" in refused(root, "trace", "abc")
     assert "pairs.parquet is missing" in refused(root, "trace", "abc", "--run", "x")
+    assert "run 'x' has no 05_eda/summary.json" in refused(root, "compare", "x")
+    assert "after the run stands one of base, tuned, teacher" in refused(root, "compare", "x:best", "y")
 
 
 def test_every_command_explains_itself():
-    for command in ([], ["run"], ["doctor"], ["estimate"], ["trace"], ["publish"]):
+    for command in ([], ["run"], ["doctor"], ["estimate"], ["trace"], ["compare"], ["publish"]):
         done = subprocess.run([sys.executable, "-m", "distill.cli", *command, "--help"], capture_output=True, text=True)
         assert done.returncode == 0 and "usage: distill" in done.stdout and len(done.stdout.splitlines()) >= 5
 

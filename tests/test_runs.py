@@ -11,6 +11,7 @@ import pytest
 from farms import CHECKOUT, distill, farm, kill_in, made, mark, start
 
 from distill.core.files import STAGES
+from distill.core.pages import script_hash
 
 SLICES = ("total", "held_out_domains", "control", "no_trap")
 FIELDS = {"n", "baseline", "tuned", "diff", "ci_low", "ci_high", "p", "mde"}
@@ -43,7 +44,9 @@ def test_the_pages_need_nothing_from_elsewhere_and_name_no_folder_of_this_machin
         text = path.read_text(encoding="utf-8")
         assert str(tiny) not in text and str(Path.home()) + "/" not in text, path
         if path.suffix == ".html":
-            assert not re.search(r"<(script|link|iframe|object)\b|src=\"(https?:)?//|url\([\"']?(https?:)?//", text), path
+            assert not re.search(r"<(link|iframe|object)\b|<script[^>]* src=|src=\"(https?:)?//|url\([\"']?(https?:)?//", text), path
+            scripts = [script for kind, script in re.findall(r"<script([^>]*)>(.*?)</script>", text, re.S) if "application/json" not in kind]
+            assert scripts and all(script_hash(script) in text for script in scripts), path # the page allows these and no other
             for link in re.findall(r'(?:href|src)="([^":#]+)"', text): assert (path.parent/link).exists(), f"{path.name} links to {link}"
 
 
@@ -58,10 +61,21 @@ def test_an_unchanged_rerun_takes_seconds_and_makes_nothing(tiny):
 def test_the_site_is_published_and_a_pair_traced(tiny):
     distill(tiny, "publish", "tiny", "--to", "reports/example")
     site = tiny/"reports"/"example"
-    assert (site/"index.html").exists() and sum(p.stat().st_size for p in site.rglob("*")) < 10 << 20
+    for name in ("index.html", "cases.html", "lineage.html", "datacard.html", "summary.pdf"): assert (site/name).exists(), name
+    assert sum(p.stat().st_size for p in site.rglob("*")) < 10 << 20
     pair = pd.read_parquet(tiny/"data"/"runs"/"tiny"/"03_preference"/"pairs.parquet").iloc[0]
     said = distill(tiny, "trace", pair["id"][:12])
-    for name in ("id", "variant_id", "blueprint_id", "seed_id", "golden_id", "failed_id", "item_id"): assert pair[name] in said, name
+    lineage = (site/"lineage.html").read_text(encoding="utf-8")
+    for name in ("id", "variant_id", "blueprint_id", "seed_id", "golden_id", "failed_id", "item_id"): assert pair[name] in said and pair[name] in lineage, name
+
+
+def test_a_run_is_compared_with_itself(tiny):
+    said = distill(tiny, "compare", "tiny", "--to", "reports/compared.csv")
+    total = json.loads((tiny/"reports"/"tiny"/"summary.json").read_text(encoding="utf-8"))["total"]
+    table = pd.read_csv(tiny/"reports"/"compared.csv").set_index("subject")
+    assert "Total" in said and table.loc["Total", ["n", "improved", "regressed"]].tolist() == [total[k] for k in ("n", "improved", "regressed")]
+    same = distill(tiny, "compare", "tiny:base", "tiny:base")
+    assert "No difference shown" in same and "+0.0 pp" in same
 
 
 def test_an_estimate_bounds_what_was_called(tiny):

@@ -79,20 +79,20 @@ CASE_CSS = """<style>
 # %% ../../nbs/core/cases.ipynb #805771f8
 _PARTS = """
 {% macro item(head, it) %}
-<div class="cell"><h4>{{ head }} · {{ it.subject }}{{ " · " ~ it.domain if it.domain }}</h4>
+<div class="cell"><h4>{{ head }} · <bdi>{{ it.subject }}</bdi>{% if it.domain %} · <bdi>{{ it.domain }}</bdi>{% endif %}</h4>
 {% if it.passage %}<p>{{ it.passage }}</p>{% endif %}
-{% if it.view %}<p>‹보기› {{ it.view }}</p>{% endif %}
+{% if it.view %}<p>‹보기› <bdi>{{ it.view }}</bdi></p>{% endif %}
 <p><b>{{ it.question }}</b></p><ol>
 {% for choice in it.choices %}
 {% set role = {it.answer: " [정답]", it.wrong: " [오답]"}[loop.index] %}
-<li{% if loop.index == it.answer %} class="key"{% endif %}>{{ marks[loop.index0] }} {{ choice }}{{ role }}</li>
+<li{% if loop.index == it.answer %} class="key"{% endif %}>{{ marks[loop.index0] }} <bdi>{{ choice }}</bdi>{{ role }}</li>
 {% endfor %}
 </ol></div>
 {% endmacro %}
 {% macro row(css, note, by, seed, variant) %}
 <div class="two">
 {% for side, text in ((by[0], seed), (by[1], variant)) %}
-<div class="cell {{ css }}"><span class="note"><span class="side">{{ side }} · </span>{{ note }}</span><br>{{ text }}</div>
+<div class="cell {{ css }}"><span class="note"><span class="side">{{ side }} · </span>{{ note }}</span><br><bdi>{{ text }}</bdi></div>
 {% endfor %}
 </div>
 {% endmacro %}
@@ -108,13 +108,13 @@ _PARTS = """
 
 # %% ../../nbs/core/cases.ipynb #04389562
 _CARD = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(_PARTS + """
-<article class="case"><h3>추출된 논리 구조: {{ case.frame }} <span class="note">{{ case.transfer }}</span></h3>
+<article class="case"><h3>추출된 논리 구조: <bdi>{{ case.frame }}</bdi> <span class="note">{{ case.transfer }}</span></h3>
 <div class="two">{{ item("Original Seed", case.seed) }}{{ item("Augmented Data", case.variant) }}</div>
 {{ path("chosen", "Chosen Reasoning", ("Teacher", "Aligned"), case.chosen, "answer", 0) }}
 {{ path("rejected", "Rejected Reasoning", ("Student", "Simulated"), case.rejected, "wrong", case.error_step) }}
 <h4>전이 포인트</h4><ul>
 <li>논리 구조 보존: {{ case.chosen|length }}단계 ({% for step in case.chosen %}{{ " → " if not loop.first }}{{ kinds[step.kind] }}{% endfor %})</li>
-<li>오류 패턴 재현: {{ case.error_step }}단계의 {{ case.error }} (끌린 것: {{ case.lure }})</li>
+<li>오류 패턴 재현: {{ case.error_step }}단계의 {{ case.error }} (끌린 것: <bdi>{{ case.lure }}</bdi>)</li>
 {% if case.leaves %}
 <li>난이도: 글에 기대는 단계 {{ case.leaves.passage }}, 배경지식에 기대는 단계 {{ case.leaves.background }}, 선지 {{ case.seed.choices|length }} → {{ case.variant.choices|length }}개</li>
 {% endif %}
