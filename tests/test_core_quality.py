@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from distill.core.bank import load_bank
 from distill.core.prompts import parse_answer, render_path
-from distill.core.quality import DEFECTS, PARTS, alike_in_order, attack, ground, mean_intervals, name_error, path_of, quality, spoil, written
+from distill.core import quality as quality_module
+from distill.core.quality import DEFECTS, PARTS, alike_in_order, attack, ground, mean_intervals, name_error, path_of, quality, quality_frames, spoil, spread, written
 from distill.core.records import Item
 import numpy as np
 import pandas as pd
@@ -28,6 +29,27 @@ def test_every_text_gets_parts_between_0_and_1_and_unreadable_ones_get_0(lines, 
 def test_alignment_is_symmetric_and_whole_only_for_the_same_words(a, b):
     assert alike_in_order(a, b) == pytest.approx(alike_in_order(b, a)) and alike_in_order(a, b) <= 1
     if all(ground(ITEM).best(s)[0] > 0 for s in a): assert alike_in_order(a, a) == pytest.approx(1)
+
+def numbered(rows): return [(n, row) for n, row in enumerate(rows)] if not rows or rows[-1] < 10**6 else 1 / 0
+
+@settings(max_examples=12, deadline=None)
+@given(st.integers(0, 60), st.integers(1, 4), st.integers(1, 20))
+def test_rows_keep_their_order_in_any_number_of_processes(n, n_processes, share):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(quality_module, "SHARE", share)
+        found = spread(numbered, range(n), n_processes, fewest=0)
+        assert [row for _, row in found] == list(range(n)) and max((at for at, _ in found), default=-1) < (n if n_processes == 1 or n < n_processes else share)
+        with pytest.raises(ZeroDivisionError): spread(numbered, [*range(n), 10**6], n_processes, fewest=0)
+
+@pytest.mark.parametrize("fork", [quality_module._FORK, False])
+def test_several_processes_measure_the_same(fork, monkeypatch):
+    told = [(b.item, written(b.item, render_path(b.golden, b.item.answer)), written(b.item, render_path(b.failed, b.failed_answer))) for b in load_bank("eval")]
+    items, right, wrong = map(list, zip(*told))
+    rows = [(item, [(b, a), (a, None)]) for item, a, b in told]
+    monkeypatch.setattr(quality_module, "_FORK", fork)
+    found = spread(quality_module._qualities, rows, 2, fewest=0)
+    frames = quality_frames(items, dict(before=wrong, after=right), {r.item_id: r for r in right})
+    assert found == quality_module._qualities(rows) and np.array_equal(frames["before"].to_numpy(), np.array([row[0] for row in found]))
 
 def test_the_key_is_not_looked_at():
     for b in load_bank("seed")[:20]:

@@ -16,6 +16,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from math import fsum
 
 import networkx as nx
 import numpy as np
@@ -286,7 +287,7 @@ def affinity(
     if len(choices) < 2: raise ValueError(f"{len(choices)} choices: with two or more a text can be nearer to one")
     said, own = _pairs(text), [_pairs(c) for c in choices]
     counts = Counter(pair for pairs in own for pair in pairs)
-    def weight(pairs): return sum(1 - (counts[pair] - 1) / len(choices) for pair in pairs)
+    def weight(pairs): return fsum(1 - (counts[pair] - 1) / len(choices) for pair in pairs) # the same sum in any order
     return [weight(pairs & said) / weight(pairs) for pairs in own]
 
 def covered(
