@@ -79,21 +79,24 @@ def compare_rows(
     seed: int = 0, # of the draws
 ) -> list[dict]: # a subject each, then Total: a `Comparison` and subject, p_holm, pooled, pooled_low, pooled_high, f1_base, f1_tuned
     "Compare two sets of answers subject by subject and in all."
+    ids = [item.id for item in items] # a hash each: taken once
     for side in (before, after):
-        if [r.item_id for r in side] != [i.id for i in items] or not items:
+        if [r.item_id for r in side] != ids or not items:
             raise ValueError(f"{len(side)} responses do not match {len(items)} items: one each, in the same order, at least one")
     found = {i.subject for i in items}
     subjects = [s for s in SUBJECTS if s in found] + sorted(found - set(SUBJECTS))
-    parts = [_part([t for t in zip(items, before, after) if t[0].subject == s], s, n_resamples, seed) for s in subjects]
-    total, _ = _part(list(zip(items, before, after)), "Total", n_resamples, seed)
+    asked = list(zip(items, before, after, [item.group or name for item, name in zip(items, ids)]))
+    parts = [_part([row for row in asked if row[0].subject == s], s, n_resamples, seed) for s in subjects]
+    total, _ = _part(asked, "Total", n_resamples, seed)
     pooled = pool(*zip(*(e for _, e in parts)))
     rows = [row | dict(p_holm=p, pooled=e, pooled_low=low, pooled_high=high) for (row, _), p, e, low, high in
             zip(parts, holm([row["p_groups"] for row, _ in parts]), pooled.effects, pooled.lows, pooled.highs)]
     return [*rows, total | dict(p_holm=None, pooled=pooled.mean, pooled_low=pooled.mean_low, pooled_high=pooled.mean_high)]
 
-def _part(triples: list[tuple[Item, Response, Response]], subject: str, n_resamples: int, seed: int) -> tuple[dict, tuple[float, float]]:
-    keys, said = [i.answer for i, _, _ in triples], [[r.answer for r in side] for side in list(zip(*triples))[1:]]
-    right, groups = [[a == k for a, k in zip(answers, keys)] for answers in said], [i.group or i.id for i, _, _ in triples]
+def _part(asked: list[tuple[Item, Response, Response, str]], subject: str, n_resamples: int, seed: int) -> tuple[dict, tuple[float, float]]:
+    items, *sides, groups = zip(*asked)
+    keys, said = [item.answer for item in items], [[r.answer for r in side] for side in sides]
+    right = [[a == k for a, k in zip(answers, keys)] for answers in said]
     row = asdict(compare(*right, groups, n_resamples, seed)) | dict(f1_base=macro_f1(keys, said[0]), f1_tuned=macro_f1(keys, said[1]))
     return dict(subject=subject, **row), effect([int(b) - int(a) for a, b in zip(*right)], groups)
 

@@ -16,21 +16,21 @@ from functools import lru_cache
 from .records import Item
 
 # %% ../../nbs/core/likeness.ipynb #884d974f
-_ENDINGS = sorted("""은 는 이 가 을 를 의 에 에는 에도 에서 에서는 에서도 에게 에게서 에게는 께서 로 으로 로는 으로는 로서 으로서 로써 으로써 와 과
+_ENDINGS = frozenset("""은 는 이 가 을 를 의 에 에는 에도 에서 에서는 에서도 에게 에게서 에게는 께서 로 으로 로는 으로는 로서 으로서 로써 으로써 와 과
 도 만 만을 만이 부터 까지 보다 처럼 마다 나 이나 조차 라도 이라도 라는 이라는 란 이란 라고 이라고 며 이며 고 이고 다 이다 였다 이었다 입니다 이었습니다 였습니다
 라 이라 므로 이므로 지만 이지만 인 일 들 들은 들이 들을 뿐 하다 한다 하였다 합니다 하였습니다 하는 하고 하며 하여 하면 하지 하기 하게 한 할 함 해 하려 하려는 하던
-되다 된다 되었다 됩니다 되었습니다 되는 되고 되며 되어 되면 되지 된 될 됨 었다 았다 었습니다 았습니다 습니다 는다""".split(), key=len, reverse=True)
-_CONTRACTED = str.maketrans({"했": "하였", "됐": "되었"})
-_WORD, _GAPS = re.compile(r"[0-9a-z%가-힣ㄱ-ㅎ]+"), re.compile(r"\W+")
+되다 된다 되었다 됩니다 되었습니다 되는 되고 되며 되어 되면 되지 된 될 됨 었다 았다 었습니다 았습니다 습니다 는다""".split())
+_LONGEST = max(map(len, _ENDINGS))
+_WORD, _LETTERS = re.compile(r"[0-9a-z%가-힣ㄱ-ㅎ]+"), re.compile(r"\w+")
 
-@lru_cache(maxsize=None)
+@lru_cache(maxsize=1 << 17)
 def stem(
     word: str, # one word
 ) -> str: # the word without particles and light endings, at least two syllables of it
     "Take particles off a word."
     if not word: raise ValueError("an empty word has no stem")
-    ending = next((e for e in _ENDINGS if word.endswith(e) and len(word) - len(e) >= 2), "")
-    return stem(word[:-len(ending)]) if ending else word
+    ending = next((n for n in range(min(_LONGEST, len(word) - 2), 0, -1) if word[-n:] in _ENDINGS), 0) # the longest
+    return stem(word[:-ending]) if ending else word
 
 def _plain(text: str) -> str: return unicodedata.normalize("NFC", text).lower()
 
@@ -38,13 +38,13 @@ def bare(
     text: str, # any text
 ) -> str: # its letters and digits, NFC, lower case
     "Strip a text of spaces and punctuation."
-    return _GAPS.sub("", _plain(text))
+    return "".join(_LETTERS.findall(_plain(text)))
 
 def stems(
     text: str, # any text
 ) -> list[str]: # the stems of its words, in order
     "Read a text as stems."
-    return [stem(word) for word in _WORD.findall(_plain(text).translate(_CONTRACTED))]
+    return list(map(stem, _WORD.findall(_plain(text).replace("했", "하였").replace("됐", "되었")))) # contracted endings are spelled out
 
 # %% ../../nbs/core/likeness.ipynb #ea994bc6
 SHINGLE, LIKE = 4, .7 # characters of stems, and the likeness from which on a text is the same text; chosen below
