@@ -1177,6 +1177,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                      'distill.core.report._replace_figures': ( 'core/report.html#_replace_figures',
                                                                                'distill/core/report.py'),
                                      'distill.core.report._reviewers': ('core/report.html#_reviewers', 'distill/core/report.py'),
+                                     'distill.core.report._shown': ('core/report.html#_shown', 'distill/core/report.py'),
                                      'distill.core.report._write': ('core/report.html#_write', 'distill/core/report.py'),
                                      'distill.core.report.build_site': ('core/report.html#build_site', 'distill/core/report.py'),
                                      'distill.core.report.card_body': ('core/report.html#card_body', 'distill/core/report.py'),

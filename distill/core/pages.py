@@ -78,7 +78,7 @@ button,select,input{font:inherit;font-size:.9rem;color:inherit;background:var(--
 padding:.2rem .6rem;max-width:100%}
 button{cursor:pointer} a:focus-visible,button:focus-visible,select:focus-visible,input:focus-visible{outline:2px solid var(--tuned);outline-offset:1px}
 h1{font-size:1.6rem;line-height:1.3;margin:1rem 0 .3rem} h2{font-size:1.2rem;margin:2.2rem 0 .5rem} h3{font-size:1.05rem}
-a{color:var(--link)} p.soft,.soft{color:var(--soft)} img{max-width:100%;height:auto} figure{margin:1rem 0;overflow-x:auto}
+a{color:var(--link)} p.soft,.soft{color:var(--soft)} img{max-width:100%;height:auto} figure{margin:1rem 0;overflow-x:auto} .shot{display:block;overflow-x:auto} .shot img{max-width:none}
 figure img{background:#fff} .good{color:var(--good)} .bad{color:var(--bad)}
 """
 

@@ -123,7 +123,9 @@ class _Card(mistune.HTMLRenderer):
     def image(self, text: str, url: str, title: str | None = None) -> str:
         path = self.folder/url if self.folder and re.fullmatch(r"[\w-]+\.png", url) else None
         if not path or not path.exists(): return escape(f"{text} ({url})")
-        return f'<img alt="{escape(text)}" src="data:image/png;base64,{b64encode(path.read_bytes()).decode()}">'
+        width, height = _shown(path)
+        return (f'<span class="shot"><img width="{width}" height="{height}" alt="{escape(text)}" '
+                f'src="data:image/png;base64,{b64encode(path.read_bytes()).decode()}"></span>')
 
     def link(self, text: str, url: str, title: str | None = None) -> str:
         return f"{text} ({escape(url)})"
@@ -370,10 +372,9 @@ def _more(data: Path, stages: Sequence[str], folder: Path) -> list[str]:
     cards = [name for name, (stage, file) in _CARDS.items() if stage in stages and (data/stage/file).exists()]
     return [*(["cases.html", "lineage.html"] if pairs else []), *cards, *(["summary.pdf"] if (folder/"summary.json").exists() else [])]
 
-def _figures(folder: Path) -> dict[str, tuple[int, int]]:
-    # name → width and height on the page; 160 dots to the inch there are 96 here
-    sizes = {path.stem: Image.open(path).size for path in folder.glob("*.png")}
-    return {name: (round(w * .6), round(h * .6)) for name, (w, h) in sizes.items()}
+def _shown(path: Path) -> tuple[int, ...]: return tuple(round(side * .6) for side in Image.open(path).size) # 160 dots to the inch there are 96 here
+
+def _figures(folder: Path) -> dict[str, tuple[int, ...]]: return {path.stem: _shown(path) for path in folder.glob("*.png")}
 
 # %% ../../nbs/core/report.ipynb #dc954c6d
 def front_page(
