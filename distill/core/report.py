@@ -114,6 +114,8 @@ def stage_page(
     return _write(path, page((title, STAGES_KO.get(notebook.stem, [title])[0]), body, _here(links, path), made_from))
 
 # %% ../../nbs/core/report.ipynb #d102dca0
+def _shown(path: Path) -> tuple[int, ...]: return tuple(round(side * .6) for side in Image.open(path).size) # 160 dots to the inch there are 96 here
+
 class _Card(mistune.HTMLRenderer):
     "Markdown that can load nothing and run nothing."
     def __init__(self, folder: Path | None):
@@ -371,8 +373,6 @@ def _more(data: Path, stages: Sequence[str], folder: Path) -> list[str]:
     pairs = STAGES[3] in stages and (data/"03_preference"/"pairs.parquet").exists() and pq.read_metadata(data/"03_preference"/"pairs.parquet").num_rows
     cards = [name for name, (stage, file) in _CARDS.items() if stage in stages and (data/stage/file).exists()]
     return [*(["cases.html", "lineage.html"] if pairs else []), *cards, *(["summary.pdf"] if (folder/"summary.json").exists() else [])]
-
-def _shown(path: Path) -> tuple[int, ...]: return tuple(round(side * .6) for side in Image.open(path).size) # 160 dots to the inch there are 96 here
 
 def _figures(folder: Path) -> dict[str, tuple[int, ...]]: return {path.stem: _shown(path) for path in folder.glob("*.png")}
 
