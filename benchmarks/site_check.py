@@ -101,7 +101,7 @@ LOOK = """() => {
     }
   }
   for (const img of document.images) {
-    const inch = /figures\\//.test(img.getAttribute("src")) ? 160 : 100, label = 11 / 72 * inch * img.getBoundingClientRect().width / img.naturalWidth;
+    const inch = /figures\\//.test(img.getAttribute("src")) || img.closest(".shot") ? 160 : 100, label = 11 / 72 * inch * img.getBoundingClientRect().width / img.naturalWidth;
     if (!img.naturalWidth) small.push("no picture: " + img.getAttribute("src").slice(0, 40));
     else if (img.naturalWidth > 50 && label < 11) small.push(label.toFixed(1) + " px in a picture of " + img.naturalWidth + " px");
   }
