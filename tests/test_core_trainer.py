@@ -80,7 +80,7 @@ def test_a_job_that_was_killed_goes_on_to_the_same_bytes(weights, tmp_path):
         process.send_signal(signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL, process.stderr.read()
         assert not (folder/"result.json").exists()
-    done = subprocess.run([*PROCESS, folder], env=QUIET, capture_output=True, text=True)
+    done = subprocess.run([*PROCESS, folder], env=QUIET, capture_output=True, text=True, timeout=400)
     assert done.returncode == 0, done.stderr
     assert adapter(folder) == adapter(tmp_path/"whole")
     a, b = (read_json(tmp_path/name/"result.json") for name in ("whole", "killed"))
@@ -92,7 +92,7 @@ def test_two_processes_make_the_steps_of_one(weights, tmp_path):
     two = job(weights, tmp_path/"two", **setup)
     start = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--num_machines", "1",
              "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0", "-m", "distill.core.trainer", two]
-    done = subprocess.run(start, env=QUIET, capture_output=True, text=True)
+    done = subprocess.run(start, env=QUIET, capture_output=True, text=True, timeout=400)
     assert done.returncode == 0, done.stderr[-3000:]
     both = read_json(two/"result.json")
     assert both["processes"] == 2 and both["reference"] == pytest.approx(one["reference"], rel=1e-5)
@@ -102,7 +102,7 @@ def test_two_processes_make_the_steps_of_one(weights, tmp_path):
 def test_a_notebook_starts_two_processes(weights, tmp_path):
     folder = job(weights, tmp_path/"two", nll_over="chosen", batch_size=4, epochs=1)
     code = f"from pathlib import Path; from distill.core.trainer import launch; print(launch(Path({str(folder)!r}), 2)['processes'])"
-    done = subprocess.run([sys.executable, "-c", code], env={**QUIET, "ACCELERATE_USE_CPU": "true"}, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", code], env={**QUIET, "ACCELERATE_USE_CPU": "true"}, capture_output=True, text=True, timeout=400)
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.splitlines()[-1] == "2"
 

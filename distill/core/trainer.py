@@ -459,7 +459,9 @@ def work(
         else: save_adapter(model, job/"adapter", base)
         write_json(asdict(trained) | dict(id=task["id"], device=str(model.device), processes=trainer.args.world_size), job/"result.json")
         shutil.rmtree(job/"checkpoints")
-    if torch.distributed.is_initialized(): torch.distributed.destroy_process_group()
+    if torch.distributed.is_initialized():
+        torch.distributed.barrier() # who leaves while another still writes may be waited for without end
+        torch.distributed.destroy_process_group()
 
 def launch(
     job: Path, # folder from `write_job`
@@ -486,3 +488,5 @@ if __name__ == "__main__" and "__file__" in globals(): # `accelerate launch … 
     if len(sys.argv) != 2 or sys.argv[1].startswith("-"): sys.exit("usage: [accelerate launch …] python -m distill.core.trainer JOB, a folder with a job.json")
     try: work(Path(sys.argv[1]))
     except (ValueError, OSError) as e: sys.exit(" ".join(str(e).split()))
+    sys.stdout.flush()
+    os._exit(0) # all is written; threads of a process group have been seen to wait for one that had ended
