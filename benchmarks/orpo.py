@@ -54,14 +54,9 @@ def make_trainer(folder: Path, engine: str, checkpointing: bool = False):
     from transformers import AutoTokenizer, Qwen3Config, Qwen3ForCausalLM
     from trl.experimental.orpo import ORPOTrainer
 
-    from distill.core.tree import plan_tree, tree_terms, unpad, use_tree
-    from distill.core.trainer import LAYERS, Settings, training_args
+    from distill.core.trainer import LAYERS, Settings, trainer_class, training_args
+    from distill.core.tree import use_tree
     disable_progress_bars()
-
-    class TreeTrainer(ORPOTrainer):
-        def concatenated_forward(self, model, batch):
-            t = tree_terms(model, plan_tree(unpad(batch)))
-            return t["chosen_logp"], t["rejected_logp"], t["nll"].detach(), t["nll"].detach(), t["nll"]
 
     torch.set_num_threads(1)
     torch.manual_seed(0)
@@ -70,10 +65,11 @@ def make_trainer(folder: Path, engine: str, checkpointing: bool = False):
         max_position_embeddings=4096, tie_word_embeddings=True, attention_dropout=0., bos_token_id=None, eos_token_id=2, pad_token_id=0))
     model = get_peft_model(model, LoraConfig(r=16, lora_alpha=32, target_modules=list(LAYERS), task_type="CAUSAL_LM"))
     if engine == "tree": use_tree(model)
-    args = training_args(Settings("lab:student", max_length=4096, learning_rate=1e-4), folder)
+    settings = Settings("lab:student", max_length=4096, learning_rate=1e-4)
+    args, kind = training_args(settings, folder), trainer_class(settings) if engine == "tree" else ORPOTrainer
     args.gradient_checkpointing = checkpointing
     data = Dataset.from_list([dict(prompt="가", chosen="나", rejected="다")]) # a trainer wants one; the batches are made here
-    trainer = (TreeTrainer if engine == "tree" else ORPOTrainer)(model, args, train_dataset=data, processing_class=AutoTokenizer.from_pretrained(folder))
+    trainer = kind(model, args, train_dataset=data, processing_class=AutoTokenizer.from_pretrained(folder))
     trainer.create_optimizer_and_scheduler(100)
     if checkpointing: trainer.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs=dict(use_reentrant=False))
     return trainer

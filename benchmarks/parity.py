@@ -12,6 +12,7 @@ import tempfile
 from pathlib import Path
 
 import torch
+from orpo import collate
 
 CASES, BETA, VOCAB = 24, 0.3, 259
 
@@ -30,17 +31,6 @@ def draw_rows(n: int) -> list[dict]:
         length = min(len(row[side]) for row in rows for side in ("chosen", "rejected") if len(row[side]) > max(len(r["prompt"]) for r in rows))
         rows = [{side: ids[:length] for side, ids in row.items()} for row in rows if len(row["prompt"]) < length]
     return rows
-
-
-def collate(trainer, rows: list[dict]) -> dict:
-    "Let the trainer's collator make a batch."
-    features = []
-    for row in rows:
-        n, found = len(row["prompt"]), dict(prompt_input_ids=row["prompt"], prompt_attention_mask=[1] * len(row["prompt"]))
-        for side in ("chosen", "rejected"):
-            found |= {f"{side}_input_ids": row[side], f"{side}_attention_mask": [1] * len(row[side]), f"{side}_labels": [-100] * n + row[side][n:]}
-        features.append(found)
-    return trainer.data_collator(features)
 
 
 def prepare(folder: Path, engine: str, n: int, nll_over: str):

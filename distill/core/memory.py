@@ -194,26 +194,18 @@ def _trainer(shape: Shape, training: Training, folder: Path):
     from datasets import Dataset, disable_progress_bars
     from peft import LoraConfig, get_peft_model
     from transformers import AutoTokenizer
-    from trl.experimental.orpo import ORPOConfig, ORPOTrainer
+    from trl.experimental.orpo import ORPOConfig
 
-    from distill.core.tree import plan_tree, tree_terms, unpad, use_tree
+    from distill.core.trainer import LAYERS, Settings, trainer_class
+    from distill.core.tree import use_tree
     disable_progress_bars()
-
-    class TreeTrainer(ORPOTrainer):
-        def concatenated_forward(self, model, batch):
-            terms = tree_terms(model, plan_tree(unpad(batch)))
-            nothing = terms["nll"].detach()
-            return terms["chosen_logp"], terms["rejected_logp"], nothing, nothing, terms["nll"]
-
     torch.set_num_threads(1)
-    model = get_peft_model(_random_model(shape), LoraConfig(r=training.lora_rank, task_type="CAUSAL_LM", target_modules=[
-        "q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]))
-    tree = training.engine == "tree"
-    if tree: use_tree(model)
+    model = get_peft_model(_random_model(shape), LoraConfig(r=training.lora_rank, task_type="CAUSAL_LM", target_modules=list(LAYERS)))
+    if training.engine == "tree": use_tree(model)
     args = ORPOConfig(output_dir=str(folder), use_cpu=True, bf16=False, gradient_checkpointing=False, report_to="none", disable_tqdm=True,
                       max_length=training.max_length, remove_unused_columns=False, dataloader_pin_memory=False)
     data = Dataset.from_list([dict(prompt="가", chosen="나", rejected="다")]) # a trainer wants one; the batches are made here
-    trainer = (TreeTrainer if tree else ORPOTrainer)(model, args, train_dataset=data, processing_class=AutoTokenizer.from_pretrained(folder))
+    trainer = trainer_class(Settings("a random model", engine=training.engine))(model, args, train_dataset=data, processing_class=AutoTokenizer.from_pretrained(folder))
     trainer.create_optimizer_and_scheduler(100)
     if training.checkpointing: model.gradient_checkpointing_enable(gradient_checkpointing_kwargs=dict(use_reentrant=False))
     return trainer
