@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings, strategies as st
 from transformers import Qwen3Config, Qwen3ForCausalLM
-from distill.core import evaluate as module
+from distill.core import evaluate as module, tree as along
 from distill.core.evaluate import (NORMS, WORDING, Way, evaluate, item_rows, option_orders, pack, pair_ids, position_bias, rate_interval, reorder,
                                    score_row, showings, vote, weighed)
 from distill.core.hf import random_student
@@ -59,8 +59,8 @@ def test_weighing_along_the_tree_equals_weighing_one_by_one(pairs, max_row, luck
 @pytest.mark.parametrize("form", ["number", "text"])
 def test_five_numbers_hang_on_one_text(form, monkeypatch): # the last token of an answer is not fed in
     seen, prompt = [], list(range(2, 42))
-    real = module._hidden
-    monkeypatch.setattr(module, "_hidden", lambda network, tree: seen.append(len(tree.ids)) or real(network, tree))
+    real = along.tree_states
+    monkeypatch.setattr(along, "tree_states", lambda network, tree: seen.append(len(tree.ids)) or real(network, tree))
     score_row(NETWORK, [(prompt, [50, n] if form == "number" else [n, 50]) for n in range(51, 56)])
     assert seen == [41 if form == "number" else 45]
 

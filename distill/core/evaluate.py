@@ -125,7 +125,7 @@ def score_row(
 ) -> list[float]: # log-probability of each answer after its prompt, nats, summed over its tokens
     "Weigh answers in one pass of the model."
     import torch
-    from distill.core.tree import plan_tree, row_logps
+    from distill.core.tree import plan_tree, row_logps, tree_states
     short = [prompt for prompt, answer in pairs if len(prompt) < 2 or not answer]
     if short or not pairs: raise ValueError(f"{len(pairs)} pairs, a prompt of {len(short[0]) if short else 0} tokens: 2 at least, and an answer, are wanted")
     texts = [[*prompt, *answer[:-1]] for prompt, answer in pairs]
@@ -133,20 +133,9 @@ def score_row(
     wanted = {(way[len(prompt) - 1 + k], token): None for way, (prompt, answer) in zip(tree.chosen, pairs) for k, token in enumerate(answer)}
     with torch.inference_mode():
         at, targets = torch.tensor(list(wanted), device=network.device).T
-        logps = dict(zip(wanted, row_logps(_hidden(network, tree)[at], network.get_output_embeddings(), targets).tolist()))
+        states, head = tree_states(network, tree)
+        logps = dict(zip(wanted, row_logps(states[at], head, targets).tolist()))
     return [sum(logps[way[len(prompt) - 1 + k], token] for k, token in enumerate(answer)) for way, (prompt, answer) in zip(tree.chosen, pairs)]
-
-def _hidden(network, tree): # states after the last layer, for every token of the row
-    import torch
-    from distill.core.tree import flex_layout, lay_out
-    if getattr(network.config, "_attn_implementation", "") != "tree": raise ValueError("this model does not know the tree: call use_tree(model) first")
-    if getattr(network.config, "final_logit_softcapping", None): raise ValueError("this model caps its logits: likelihoods along the tree would be wrong")
-    ids = torch.tensor(tree.ids, device=network.device)
-    positions = torch.cat([torch.arange(s.at, s.at + s.end - s.start, device=network.device) for s in tree.segments])
-    layout = (flex_layout if network.device.type == "cuda" else lay_out)(tree, network.device)
-    unused = torch.ones(1, 1, 1, 1, dtype=torch.bool, device=network.device) # four axes: transformers makes no mask of its own
-    out = network.base_model(input_ids=ids[None], position_ids=positions[None], attention_mask=unused, use_cache=False, tree=layout)
-    return out.last_hidden_state[0]
 
 # %% ../../nbs/core/evaluate.ipynb #293f184f
 WINDOW = 2048 # requests that are laid out together

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Segment', 'Tree', 'plan_tree', 'token_ratio', 'tree_batches', 'Layout', 'lay_out', 'tree_attention', 'use_tree',
-           'may_see', 'flex_layout', 'row_logps', 'unpad', 'tree_terms']
+           'may_see', 'flex_layout', 'row_logps', 'unpad', 'tree_states', 'tree_terms']
 
 # %% ../../nbs/core/tree.ipynb #16eddfa5
 import random
@@ -251,12 +251,19 @@ def unpad(
     return rows
 
 # %% ../../nbs/core/tree.ipynb #3ffaeacd
-def _hidden(model, ids, positions, layout):
+def tree_states(
+    model: torch.nn.Module, # from `use_tree`, in any wrapping
+    tree: Tree, # from `plan_tree`
+) -> tuple[Tensor, torch.nn.Module]: # last hidden state of every token, shape (tokens, hidden size); the head that reads it
+    "Run a tree through a model."
     bare = getattr(model, "module", model) # out of DistributedDataParallel
     bare = bare.get_base_model() if hasattr(bare, "get_base_model") else bare # out of PEFT
     if getattr(bare.config, "_attn_implementation", "") != "tree": raise ValueError("this model does not know the tree: call use_tree(model) first")
-    if getattr(bare.config, "final_logit_softcapping", None): raise ValueError("this model caps its logits: train it without the tree")
-    kept = []
+    if getattr(bare.config, "final_logit_softcapping", None): raise ValueError("this model caps its logits: score it without the tree")
+    device, kept = next(model.parameters()).device, []
+    ids = torch.tensor(tree.ids, device=device)
+    positions = torch.cat([torch.arange(s.at, s.at + s.end - s.start, device=device) for s in tree.segments])
+    layout = (flex_layout if device.type == "cuda" else lay_out)(tree, device)
     hook = bare.base_model.register_forward_hook(lambda module, args, out: kept.append(out.last_hidden_state))
     unused = torch.ones(1, 1, 1, 1, dtype=torch.bool, device=ids.device) # four axes: transformers makes no mask of its own
     try: model(input_ids=ids[None], position_ids=positions[None], attention_mask=unused, use_cache=False, logits_to_keep=1, tree=layout)
@@ -271,14 +278,11 @@ def tree_terms(
 ) -> dict[str, Tensor]: # chosen_logp, rejected_logp: nats per token, shape (pairs,); nll: shape ()
     "Score the pairs of a tree."
     if nll_over not in NLL_OVER: raise ValueError(f"nll_over {nll_over!r} is none of {', '.join(NLL_OVER)}")
-    device = next(model.parameters()).device
-    ids, before = (torch.tensor(x, device=device) for x in (tree.ids, tree.before))
-    positions = torch.cat([torch.arange(s.at, s.at + s.end - s.start, device=device) for s in tree.segments])
-    layout = (flex_layout if device.type == "cuda" else lay_out)(tree, device)
-    hidden, head = _hidden(model, ids, positions, layout)
+    hidden, head = tree_states(model, tree)
+    ids, before = (torch.tensor(x, device=hidden.device) for x in (tree.ids, tree.before))
     answers = {side: [way[n:] for way, n in zip(getattr(tree, side), tree.prompts)] for side in ("chosen", "rejected")}
     texts = [way[1:] for way in tree.chosen] if nll_over == "prompt+chosen" else []
-    needed = torch.tensor(sorted({t for ways in (*answers.values(), texts) for way in ways for t in way}), device=device)
+    needed = torch.tensor(sorted({t for ways in (*answers.values(), texts) for way in ways for t in way}), device=hidden.device)
     scored = row_logps(hidden[before[needed]], head, ids[needed], max_logits)
     logps = scored.new_zeros(len(ids)).index_put((needed,), scored)
     found = {f"{side}_logp": torch.stack([logps[list(way)].mean() for way in ways]) for side, ways in answers.items()}
