@@ -21,6 +21,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from filelock import FileLock
+from packaging.requirements import Requirement
 
 from .bank import load_bank
 from .files import ROOT, content_hash
@@ -40,7 +41,8 @@ def _installed(package: str) -> Distribution:
 
 def _files(package: str) -> list:
     here = _installed(package)
-    needed = [re.match(r"[\w.-]+", line)[0] for line in here.requires or () if "extra ==" not in line]
+    wanted = [Requirement(line) for line in here.requires or ()]
+    needed = [want.name for want in wanted if want.marker is None or want.marker.evaluate({"extra": ""})]
     return [file for dist in (here, *map(_installed, needed)) for file in dist.files or ()]
 
 def gguf_parts(
