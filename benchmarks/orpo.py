@@ -9,7 +9,9 @@ slower on a CPU), gradient checkpointing (time without it, its faster setting; m
 two ratios: the same batch for both, and the best of each, where either may take the batch apart (`by_pair`: one pair a forward pass, without
 padding between pairs; `by_tree`: one passage a forward pass). Seconds are CPU seconds of this process, which has one thread: about what a free
 core would take, whatever else the machine does. Contestants take turns, ratios are medians over rounds. Memory is the peak of a process of its
-own above what it held before its step, both with the whole batch; TRL's by_pair is given beside it.
+own above what it held before its step, both with the whole batch; TRL's by_pair is given beside it. That process returns every block of 64 KB or
+more as soon as it is freed: glibc's own habit is to keep some for later, how many depends on the order of sizes, and the ratio of the same two
+steps then lay anywhere between .56 and .81. So it counts what a step holds, not what the allocator has not given back, for both alike.
 Prints a line a case and last one line of JSON.
 """
 import json
@@ -26,6 +28,7 @@ from pathlib import Path
 os.environ.update(OMP_NUM_THREADS="1", TRL_EXPERIMENTAL_SILENCE="1", TOKENIZERS_PARALLELISM="false")
 warnings.filterwarnings("ignore")
 VOCAB = 7680
+ALLOCATOR = dict(MALLOC_MMAP_THRESHOLD_="65536", MALLOC_TRIM_THRESHOLD_="65536", MALLOC_ARENA_MAX="1") # glibc reads it when a process starts
 CASES = { # passage, question, answer (from, to), questions on a passage, passages
     "512/256": (512, 0, (256, 256), 1, 2),
     "1024/256": (1024, 0, (256, 256), 1, 1),
@@ -113,8 +116,9 @@ def peak(folder: Path, engine: str, checkpointing: bool, case: tuple, n_pairs: i
 
 
 def memory(folder: Path, *what) -> int:
-    "Run a step in a process of its own, and return its peak in MB."
-    context = multiprocessing.get_context("fork") # from a parent that has computed nothing yet
+    "Run a step in a process of its own, under the same allocator's habits for everyone, and return its peak in MB."
+    os.environ |= ALLOCATOR
+    context = multiprocessing.get_context("spawn") # a fork would keep the parent's habits, and its buffers
     answer = context.Queue()
     process = context.Process(target=peak, args=(folder, *what, answer))
     process.start()

@@ -6,7 +6,7 @@ from hypothesis import given, settings, strategies as st
 from peft import LoraConfig, get_peft_model
 from transformers import Qwen3Config, Qwen3ForCausalLM
 from distill.core.loss import NLL_OVER, orpo_loss, orpo_terms
-from distill.core.tree import lay_out, may_see, plan_tree, token_ratio, tree_batches, tree_terms, unpad, use_tree
+from distill.core.tree import MAX_ROWS, lay_out, may_see, plan_tree, row_logps, token_ratio, tree_attention, tree_batches, tree_terms, unpad, use_tree
 from distill.core.trainer import LAYERS
 
 BETA = .3
@@ -79,6 +79,48 @@ ODD = {"a single pair": [row(P, [31, 1], [32, 33, 1])], "one token each": [row(P
 @pytest.mark.parametrize("nll_over", NLL_OVER)
 @pytest.mark.parametrize("odd", ODD)
 def test_odd_batches_are_no_exception(odd, nll_over, lora): assert_equal(MODELS[lora], ODD[odd], nll_over)
+
+def attended(q, k, v, tree, scaling, dtype=torch.float64): # every text alone, keys repeated for each query head
+    q, k, v = q.to(dtype), *(x.to(dtype).repeat_interleave(q.shape[1] // x.shape[1], 1) for x in (k, v))
+    t = torch.arange(len(tree.ids))
+    hidden = ~may_see(tree)(0, 0, t[:, None], t[None])
+    scores = (q @ k.transpose(-1, -2) * (scaling or q.shape[-1]**-.5)).masked_fill(hidden, -torch.inf)
+    return (scores.softmax(-1) @ v).transpose(1, 2)
+
+@settings(max_examples=40, deadline=None)
+@given(batches(), st.sampled_from([(4, 2), (4, 4), (6, 3), (3, 1)]), st.sampled_from([None, .3]),
+       st.sampled_from([(0., torch.float32), (1e-12, torch.float32), (0., torch.bfloat16)])) # a share that drops nothing takes the plain way
+def test_attention_and_its_gradients_are_those_of_every_text_alone(rows, heads, scaling, way):
+    tree, (dropout, dtype) = plan_tree(rows, 3), way
+    made = torch.Generator().manual_seed(len(tree.ids))
+    q, k, v = (torch.randn(1, n, len(tree.ids), 8, generator=made).to(dtype).requires_grad_() for n in (heads[0], heads[1], heads[1]))
+    out = tree_attention(None, q, k, v, None, dropout, scaling, tree=lay_out(tree))[0]
+    weigh = torch.randn(out.shape, generator=made).to(dtype)
+    wanted, bound = attended(q, k, v, tree, scaling), 1e-5 if dtype == torch.float32 else 2e-2
+    assert (out - wanted).norm() <= bound * wanted.norm()
+    slopes = torch.autograd.grad(wanted, (q, k, v), weigh.double())
+    for _ in range(2): # a kept graph can be walked twice
+        for a, b in zip(slopes, torch.autograd.grad(out, (q, k, v), weigh, retain_graph=True)):
+            assert (a - b).norm() <= bound * max(a.norm(), wanted.norm() / 10)
+    with torch.no_grad(): assert torch.equal(tree_attention(None, q, k, v, None, 0., scaling, tree=lay_out(tree))[0], out) or dropout
+
+def test_a_gradient_of_any_strides_and_mixed_precision_work():
+    tree = plan_tree(ODD["four questions"], 3)
+    q, k, v = (torch.randn(1, n, len(tree.ids), 8, requires_grad=True) for n in (4, 2, 2))
+    found = torch.autograd.grad(tree_attention(None, q, k, v, None, tree=lay_out(tree))[0].sum(), (q, k, v)) # ones, expanded from a single one
+    for a, b in zip(torch.autograd.grad(attended(q, k, v, tree, None).sum(), (q, k, v)), found): torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+    with torch.autocast("cpu", torch.bfloat16): mixed = tree_attention(None, q, k, v.bfloat16(), None, tree=lay_out(tree))[0]
+    assert mixed.dtype == torch.bfloat16
+    torch.testing.assert_close(mixed.float(), attended(q, k, v, tree, None).float(), rtol=5e-2, atol=5e-2)
+
+def test_the_head_never_sees_more_than_max_rows(monkeypatch):
+    import distill.core.tree as module
+    seen, plain = [], module._FrozenRows.apply
+    monkeypatch.setattr(module._FrozenRows, "apply", lambda *args: seen.append(args[-1]) or plain(*args))
+    head, hidden, targets = torch.nn.Linear(8, 50, bias=False).requires_grad_(False), torch.randn(600, 8), torch.randint(50, (600,))
+    torch.testing.assert_close(row_logps(hidden, head, targets), head(hidden).log_softmax(-1).gather(-1, targets[:, None]).squeeze(-1))
+    row_logps(hidden, head, targets, max_logits=500)
+    assert seen == [MAX_ROWS, 10]
 
 @pytest.mark.parametrize("lora", [False, True])
 @pytest.mark.parametrize("reentrant", [False, True])
