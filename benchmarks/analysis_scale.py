@@ -5,10 +5,11 @@ compare with them. Items and answers are the bank's, copied with a number in eve
 remembered of one helps with another: passages of some 600 characters, two to five to a passage, solutions of some 250. A student is right by lot, one in
 twenty answers cannot be read, one in thirty is cut short. What runs is what 05 runs after the last answer is in: reading the tables, the comparison
 by subject with intervals and tests, slices, moves, places, lengths, reasoning, errors by rule, lists, their files and pages, and all figures.
-It runs in a process of its own, which starts others for the longest parts; seconds are those of the clock and of the processor, of all of them. Memory is
+It runs in a process of its own, which starts others for the longest part; seconds are those of the clock and of the processor, of all of them. Memory is
 the most that all of them held together, tables included: the larger of the first one's own peak (VmHWM) and of the sum of their proportional sets (PSS: a
-page that two share counts half for each), looked up four times a second. The sum of all peaks is printed too: it counts what processes share once for each
-of them, so it is an upper bound and no use of memory. Prints a line and last one line of JSON.
+page that two share counts half for each), looked up once a second (looking walks through all pages: four times a
+second took a quarter of a core). The sum of all peaks is printed too: it counts what processes share once for each of them, so it is an upper bound and
+no use of memory. Prints a line and last one line of JSON.
 """
 import json
 import os
@@ -18,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 os.environ.update(OMP_NUM_THREADS="1", MPLBACKEND="Agg")
@@ -50,13 +52,11 @@ def make(folder: Path, n_items: int, seed: int = 0) -> None:
 
 def analyse(folder: Path) -> dict:
     "Do what 05 does with them."
-    import pandas as pd
-
     from distill.core.compare import compare_rows
     from distill.core.errorflow import (at_chance, confidence, hardest, length_figure, length_table, list_page, listed, moves, moves_figure, outcomes,
                                         position_bias, position_figure, quality_figure, unreadable, write_list)
     from distill.core.plots import before_after_figure, flow_figure, save_figure, setup
-    from distill.core.quality import error_frame, quality_change, quality_frames
+    from distill.core.quality import quality_and_errors, quality_change
     from distill.core.records import Item, Response, read_table
     from distill.eda import accuracies, by_slice, compare_where, error_flow, finding, group_finding, quality_finding, results_table, trap_errors
     took, last = {}, time.perf_counter()
@@ -74,10 +74,9 @@ def analyse(folder: Path) -> dict:
     bias, lengths, sure = position_bias(scored), length_table(scored), [confidence(side) for side in told[:2]]
     done("places, lengths")
     golden = {r.item_id: r for item, r in zip(items, told[2]) if r.answer == item.answer}
-    change = quality_change(*quality_frames(items, dict(zip(("before", "after"), told)), golden).values(), scored.group.tolist())
-    done("reasoning")
-    errors = pd.concat([error_frame(items, side, golden).assign(side=name) for name, side in zip(("before", "after"), told)], ignore_index=True)
-    done("errors by rule")
+    measured, errors = quality_and_errors(items, dict(zip(("before", "after"), told)), golden)
+    change = quality_change(*measured.values(), scored.group.tolist())
+    done("reasoning, errors by rule")
     broken = listed(scored, items, *told[:2], scored.right_before & ~scored.right_after)
     lists = {"regressions": broken, "unreadable": unreadable(scored, *told[:2]), "hardest": hardest(scored, len(scored)), "errors": errors}
     for name, found in lists.items(): write_list(found, folder/f"{name}.csv")
@@ -128,7 +127,7 @@ def _watched(job: subprocess.Popen) -> tuple[float, float]:
         except (FileNotFoundError, ProcessLookupError): break
         held = max(held, sum(_gb(p, "smaps_rollup", "Pss") for p in mine))
         peaks = max(peaks, sum(_gb(p, "status", "VmHWM") for p in mine))
-        time.sleep(.25)
+        with suppress(subprocess.TimeoutExpired): job.wait(1)
     job.wait()
     return held, peaks
 

@@ -24,7 +24,7 @@ from .core.ledger import Ledger
 from .core.models import Model, load_model, load_models, respond
 from .core.plots import before_after_figure, flow_figure, funnel_figure, save_figure, setup
 from .core.prompts import Prompt, contract, load_prompt
-from .core.quality import ask_errors, error_frame, naming_agreement, quality_change, quality_frames
+from .core.quality import ask_errors, naming_agreement, quality_and_errors, quality_change
 from .core.records import Blueprint, HardNegative, Item, Pair, Response, Variant, read_table, write_table
 from .core.stats import Comparison, compare
 

@@ -5,7 +5,7 @@ from hypothesis import given, settings, strategies as st
 from distill.core.bank import load_bank
 from distill.core.prompts import parse_answer, render_path
 from distill.core import quality as quality_module
-from distill.core.quality import DEFECTS, PARTS, alike_in_order, attack, ground, mean_intervals, name_error, path_of, quality, quality_frames, spoil, spread, written
+from distill.core.quality import DEFECTS, PARTS, alike_in_order, attack, ground, mean_intervals, name_error, path_of, quality, quality_and_errors, quality_frames, spoil, spread, written
 from distill.core.records import Item
 import numpy as np
 import pandas as pd
@@ -50,6 +50,10 @@ def test_several_processes_measure_the_same(fork, monkeypatch):
     found = spread(quality_module._qualities, rows, 2, fewest=0)
     frames = quality_frames(items, dict(before=wrong, after=right), {r.item_id: r for r in right})
     assert found == quality_module._qualities(rows) and np.array_equal(frames["before"].to_numpy(), np.array([row[0] for row in found]))
+    whole, errors = quality_and_errors(items, dict(before=wrong, after=right), {r.item_id: r for r in right})
+    assert all(whole[side].equals(frames[side]) for side in frames)
+    named = [(i.id, *name_error(i, w, r), "before") for i, w, r in zip(items, wrong, right) if w.answer != i.answer]
+    assert named and list(errors[["id", "kind", "seen", "side"]].itertuples(index=False, name=None)) == named
 
 def test_the_key_is_not_looked_at():
     for b in load_bank("seed")[:20]:

@@ -11,6 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property, reduce
 from pathlib import Path
 
 from .files import ROOT
@@ -261,6 +262,8 @@ def blanks_of(
     return set(re.findall(r"\$\{?([a-z_]+)", text))
 
 # %% ../../nbs/core/errors.ipynb #b72d34cd
+def _uncited(step: Step) -> str: return reduce(lambda text, cite: text.replace(cite, ""), step.cites, step.text)
+
 @dataclass(frozen=True)
 class Fork:
     "Where two paths part."
@@ -270,10 +273,19 @@ class Fork:
     key: str # text of the right choice
     wrong: str # text of the other
 
+    @cached_property
+    def sentences(self) -> list[str]: # of the item, choices left out
+        return [s for text in (self.item.passage, self.item.view, self.item.question) for s in re.split(r"(?<=[.?!])\s+|\n+", text)]
+
     def sentence(self, span: str) -> str:
         "The sentence of the item that holds a span; '' if none does."
-        told = (self.item.passage, self.item.view, self.item.question)
-        return next((s for text in told for s in re.split(r"(?<=[.?!])\s+|\n+", text) if span and span in s), "")
+        return next((s for s in self.sentences if span and span in s), "")
+
+    @cached_property
+    def right_own(self) -> str: return _uncited(self.right) # words of the right step outside of every cite
+
+    @cached_property
+    def erred_own(self) -> str: return _uncited(self.erred)
 
 def fork(
     item: Item, # with its key
@@ -316,33 +328,30 @@ def _reversal(f: Fork) -> str:
 # %% ../../nbs/core/errors.ipynb #9128543e
 _KNOWN = re.compile("알려진|알려져|흔히|본래|원래|통념|상식|마땅히|이름난|널리|으레|보통|일반적으로")
 _ALL = re.compile("모두|모든|언제나|항상|(?<![가-힣])늘 |무엇이든|누구나|반드시|결코|마찬가지|전혀|오로지|똑같|하나도|언제든|어느 \\w+나|따로 없|뿐이|만 있고|말고는|관계가 없")
-
-def _uncited(step: Step) -> str:
-    for cite in step.cites: step = step.model_copy(update=dict(text=step.text.replace(cite, "")))
-    return step.text
+_DEFINES = re.compile("이란|란 |는 것은|하는 사람|사람은|제도이다|권리이다|이면 ")
 
 def _lore(f: Fork) -> str:
     "Words of hearsay outside of every cite."
-    found = _KNOWN.search(_uncited(f.erred))
-    return found[0] if found and not _KNOWN.search(_uncited(f.right)) else ""
+    found = _KNOWN.search(f.erred_own)
+    return found[0] if found and not _KNOWN.search(f.right_own) else ""
 
 def _definition(f: Fork) -> str:
     "A definition in words that neither the item nor the other reader has, or no evidence at all."
     if f.right.cites and not f.erred.cites and not f.erred.depends: return "no cite"
+    if not _DEFINES.search(f.erred_own): return ""
     told, words = bare(item_text(f.item) + f.right.text), set(stems(f.erred.text))
     new = [w for w in sorted(words) if len(w) > 1 and w not in told]
-    found = re.search("이란|란 |는 것은|하는 사람|사람은|제도이다|권리이다|이면 ", _uncited(f.erred))
-    return ", ".join(new) if found and len(new) > .25 * len(words) else ""
+    return ", ".join(new) if len(new) > .25 * len(words) else ""
 
 def _universal(f: Fork) -> str:
     "A quantifier in the failed step's own words alone."
-    found = _ALL.search(_uncited(f.erred))
-    return found[0] if found and not _ALL.search(_uncited(f.right)) else ""
+    found = _ALL.search(f.erred_own)
+    return found[0] if found and not _ALL.search(f.right_own) else ""
 
 def _lost(f: Fork) -> str:
     "A cite or a number of a shared basis that the failed step leaves out."
-    left = set(f.right.cites) - set(f.erred.cites)
-    if left and set(f.right.cites) & set(f.erred.cites): return sorted(left)[0]
+    right, erred = set(f.right.cites), set(f.erred.cites)
+    if right - erred and right & erred: return min(right - erred)
     here, there = (set(re.findall(r"\d+", s.text)) for s in (f.right, f.erred))
     return ", ".join(sorted(here - there)) if there else ""
 
@@ -355,17 +364,18 @@ _AT_FIRST = re.compile("먼저|첫|처음|시작")
 
 def _said_first(f: Fork) -> str:
     "A word that says that something came first."
-    found = _AT_FIRST.search(_uncited(f.erred))
-    return found[0] if found and not _AT_FIRST.search(_uncited(f.right)) else ""
+    found = _AT_FIRST.search(f.erred_own)
+    return found[0] if found and not _AT_FIRST.search(f.right_own) else ""
 
 def _stood_first(f: Fork) -> str:
     "Evidence from the first quarter of the passage instead of a later place, for the choice that is mentioned first."
     text = f.item.passage
     def at(spans): return min((text.find(s) for s in spans if s in text), default=len(text))
-    def own(one, other): return [w for w in stems(one) if len(w) > 1 and w not in stems(other)]
-    early = at(f.erred.cites) < min(at(f.right.cites), len(text) / 4)
-    words = at(own(f.wrong, f.key)) < min(at(own(f.key, f.wrong)), len(text) / 5)
-    return text[at(f.erred.cites):][:30] if early and words else ""
+    begins = at(f.erred.cites)
+    if begins >= min(at(f.right.cites), len(text) / 4): return ""
+    wrong, key = ([w for w in stems(choice) if len(w) > 1] for choice in (f.wrong, f.key))
+    first = at(w for w in wrong if w not in key) < min(at(w for w in key if w not in wrong), len(text) / 5)
+    return text[begins:][:30] if first else ""
 
 def _marked(f: Fork) -> str:
     "A marked sentence that only the right step cites."
@@ -375,7 +385,9 @@ def _marked(f: Fork) -> str:
 def _exchanged(f: Fork) -> str:
     "A step that says what something is, and says something else."
     defines = f.right.kind == "define" or f.right.kind == "extract" and _TERM.search(f.right.text) and _TERM.search(f.erred.text)
-    return ", ".join(w for w in dict.fromkeys(stems(f.erred.text)) if w not in stems(f.right.text))[:60] if defines else ""
+    if not defines: return ""
+    known = set(stems(f.right.text))
+    return ", ".join(w for w in dict.fromkeys(stems(f.erred.text)) if w not in known)[:60]
 
 # %% ../../nbs/core/errors.ipynb #98df9210
 def _parties(f: Fork) -> str:
@@ -401,10 +413,13 @@ def recognise(
     rejected: Sequence[Step], # the path to another choice
     rejected_answer: int, # that choice, 1-based
     kinds: Collection[str] = ERROR_KINDS, # which kinds to look for
+    most: int = len(SIGNS), # how many are wanted; less than that are looked for no longer than it takes
 ) -> list[tuple[str, str]]: # kind and what was seen, the most telling first
     "See how a failed path fails."
+    if most < 1: raise ValueError(f"{most} kinds of error are wanted: at least 1")
     parted, seen = fork(item, chosen, rejected, rejected_answer), {}
     for kind, sign in SIGNS:
+        if len(seen) == most: break
         if kind in kinds and kind not in seen and (evidence := sign(parted)): seen[kind] = evidence
     return list(seen.items())
 

@@ -92,12 +92,14 @@ def read_json(
         raise ValueError(f"{path} is damaged ({e}): delete it and run its stage again") from None
 
 # %% ../../nbs/core/files.ipynb #ae3d39eb
+_encode = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode # made once: ids are asked for by the hundred thousand
+
 def content_hash(
     value, # json-able value, or bytes
 ) -> str: # 16 hex digits
     "Hash content so that equal content has an equal name."
     if not isinstance(value, bytes):
-        value = json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
+        value = _encode(value).encode()
     return hashlib.sha256(value).hexdigest()[:16]
 
 # %% ../../nbs/core/files.ipynb #049346cd

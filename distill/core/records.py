@@ -8,6 +8,9 @@ __all__ = ['SUBJECTS', 'MARKS', 'StepKind', 'ERROR_KINDS', 'Record', 'Item', 'St
            'Message', 'Pair', 'write_table', 'read_table']
 
 # %% ../../nbs/core/records.ipynb #a0d2efab
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -21,13 +24,17 @@ from .files import content_hash, whole_file
 class Record(BaseModel):
     "A frozen row with a content id."
     model_config = ConfigDict(frozen=True, extra="forbid")
+    __slots__ = ("_id",) # once it is asked for; neither a field nor part of a copy
     names: ClassVar[tuple[str, ...]] = () # fields that make the id; empty means all
 
     @property
     def id(self) -> str:
         "16 hex digits: a hash of the fields in `names`."
-        row = self.model_dump(mode="json")
-        return content_hash({k: row[k] for k in self.names} if self.names else row)
+        found = getattr(self, "_id", "")
+        if not found:
+            found = content_hash(self.model_dump(mode="json", include=set(self.names) or None))
+            object.__setattr__(self, "_id", found)
+        return found
 
 # %% ../../nbs/core/records.ipynb #8dae9882
 SUBJECTS = ("국어", "생윤", "윤사", "정법", "사문")
@@ -278,9 +285,19 @@ def read_table(
     "Read records back and check that each still matches its id."
     path = Path(path)
     if not path.exists(): raise FileNotFoundError(f"{path} is missing: run the stage that writes it")
-    try: rows = pq.read_table(path).to_pylist()
+    try: table = pq.read_table(path)
     except (pa.ArrowInvalid, OSError) as e: raise ValueError(f"{path} is damaged ({str(e)[:80]}): delete it and run its stage again") from None
-    return [_checked(row, n, path, kind) for n, row in enumerate(rows)]
+    rows = (row for batch in table.to_batches(1 << 12) for row in batch.to_pylist())
+    with _uncollected(): return [_checked(row, n, path, kind) for n, row in enumerate(rows)]
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    "Keep the garbage collector from walking again and again through rows that all stay."
+    collects = gc.isenabled()
+    gc.disable()
+    try: yield
+    finally:
+        if collects: gc.enable()
 
 def _checked(row: dict, n: int, path: Path, kind: type[Record]) -> Record:
     name = row.pop("id", None)
