@@ -6,7 +6,7 @@ from hypothesis import given, settings, strategies as st
 from peft import LoraConfig, get_peft_model
 from transformers import Qwen3Config, Qwen3ForCausalLM
 from distill.core.loss import NLL_OVER, orpo_loss, orpo_terms
-from distill.core.tree import MAX_ROWS, lay_out, may_see, plan_tree, row_logps, token_ratio, tree_attention, tree_batches, tree_terms, unpad, use_tree
+from distill.core.tree import lay_out, may_see, plan_tree, row_logps, token_ratio, tree_attention, tree_batches, tree_terms, unpad, use_tree
 from distill.core.trainer import LAYERS
 
 BETA = .3
@@ -113,14 +113,16 @@ def test_a_gradient_of_any_strides_and_mixed_precision_work():
     assert mixed.dtype == torch.bfloat16
     torch.testing.assert_close(mixed.float(), attended(q, k, v, tree, None).float(), rtol=5e-2, atol=5e-2)
 
-def test_the_head_never_sees_more_than_max_rows(monkeypatch):
-    import distill.core.tree as module
-    seen, plain = [], module._FrozenRows.apply
-    monkeypatch.setattr(module._FrozenRows, "apply", lambda *args: seen.append(args[-1]) or plain(*args))
-    head, hidden, targets = torch.nn.Linear(8, 50, bias=False).requires_grad_(False), torch.randn(600, 8), torch.randint(50, (600,))
-    torch.testing.assert_close(row_logps(hidden, head, targets), head(hidden).log_softmax(-1).gather(-1, targets[:, None]).squeeze(-1))
-    row_logps(hidden, head, targets, max_logits=500)
-    assert seen == [MAX_ROWS, 10]
+@pytest.mark.parametrize("scale", [1, 100, 1e4])
+def test_the_head_is_exact_in_any_blocks_and_at_any_size(scale):
+    head, targets = torch.nn.Linear(8, 50, bias=False).requires_grad_(False), torch.randint(50, (60,))
+    hidden = (scale * torch.randn(60, 8)).requires_grad_()
+    wanted = head(hidden).log_softmax(-1).gather(-1, targets[:, None]).squeeze(-1)
+    slope, = torch.autograd.grad(wanted.sum(), hidden)
+    for max_logits in (50, 500, 2**24):
+        found = row_logps(hidden, head, targets, max_logits)
+        torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(torch.autograd.grad(found.sum(), hidden)[0], slope, rtol=1e-4, atol=1e-5)
 
 @pytest.mark.parametrize("lora", [False, True])
 @pytest.mark.parametrize("reentrant", [False, True])
