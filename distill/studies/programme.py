@@ -154,7 +154,7 @@ def finding(
     own = [v for v in judge(CLAIMS, studies) if v.study == study]
     if not own: raise ValueError(f"no claim is about study {study!r}")
     claim, first = next((c, v) for c in CLAIMS for v in own[:1] if c.name == v.name)
-    size = "" if first.effect is None else f" by {first.effect:+.1f} points ({first.low:+.1f} to {first.high:+.1f})"
+    size = "" if first.effect is None else f": {first.effect:+.1f} points ({first.low:+.1f} to {first.high:+.1f})"
     return f"{claim.statement}\n{first.state.capitalize()}{size}", [f"{v.name}: {v.sentence}" for v in own]
 
 # %% ../../nbs/studies/programme.ipynb #59d178c6
