@@ -516,7 +516,7 @@ def run_unit(
     return table
 
 # %% ../../nbs/studies/arms.ipynb #0225c21e
-RATES = (1e-3, 3e-3) # learning rates that are tried
+RATES = (1e-3, 2e-3, 4e-3) # learning rates that are tried
 
 def run_units(
     units: Sequence[Unit], # what to do, in any order

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['ARMS']
 
-# %% ../../nbs/studies/blueprint.ipynb #c7f8d80c
+# %% ../../nbs/studies/blueprint.ipynb #0bd9ee6f
 from .arms import Arm
 
 ARMS = (
@@ -13,4 +13,6 @@ ARMS = (
     Arm("similar", source="similar"),
     Arm("random_structure", source="random-structure"),
     Arm("blueprint_plain", contrasts="none"), # like a paraphrase, which has no contrasts
-    Arm("paraphrase", source="paraphrase"))
+    Arm("paraphrase", source="paraphrase"),
+    Arm("blueprint_few", contrasts="none", n_seeds=6),
+    Arm("verbatim_few", source="verbatim", n_seeds=6))

@@ -436,7 +436,7 @@ def judge_claim(
     return judge([claim], {claim.study: records} if records else {})[0]
 
 # %% ../../nbs/studies/claims.ipynb #72377a38
-BASES, ITEMS = 3, 240 # planned: independently trained bases, evaluation items of a study
+BASES, ITEMS = 3, 300 # planned: independently trained bases, evaluation items of a study
 _SHARES = {"all": 1, "non-trap": .45, "new_domain": .4} # of them in a slice, at least
 
 def _claim(name, study, treated, control, statement, quote, hypothesis, measured="all", smallest=5, family="secondary", sign=1) -> Claim:
@@ -468,6 +468,8 @@ _CONTROLS = (
            "blueprint_plain − paraphrase ≥ 5 points"),
     _claim("blueprint_vs_random", "blueprint", "blueprint", "random_structure", "It is the right structure that helps, not any.", "",
            "blueprint − random_structure ≥ 5 points"),
+    _claim("blueprint_few", "blueprint", "blueprint_few", "verbatim_few", "With few seeds a blueprint beats the seeds themselves.", "",
+           "blueprint_few − verbatim_few ≥ 5 points"),
     _claim("intra_subject", "transfer", "intra", "base", "Transfer inside a subject helps in new domains.", "동일 과목, 다른 시대",
            "intra − base ≥ 5 points in new domains", "new_domain"),
     _claim("cross_subject", "transfer", "cross_subject", "base", "Transfer to another subject helps in new domains.", "경영 → 경제학",

@@ -5,11 +5,11 @@
 # %% auto #0
 __all__ = ['ARMS']
 
-# %% ../../nbs/studies/pivot.ipynb #c54fd69e
+# %% ../../nbs/studies/pivot.ipynb #1cc2cbb8
 from .arms import Arm
 from .rounds import Looped
 
 ARMS = (
     Arm("base", method="none"),
-    Looped("self", n_pool=48, n_pairs=24),
-    Looped("verified", n_pool=48, n_pairs=24, check="teacher"))
+    Looped("self", n_pool=80, n_pairs=40),
+    Looped("verified", n_pool=80, n_pairs=40, check="teacher"))
