@@ -69,10 +69,9 @@ class Arm:
     def __post_init__(self):
         for field, allowed in CHOICES.items():
             if getattr(self, field) not in allowed: raise ValueError(f"arm {self.name!r}: {field} {getattr(self, field)!r} is none of {', '.join(allowed)}")
-        for field in ("n_pool", "n_seeds", "n_pairs", "epochs"):
+        for field in ("n_pool", "n_seeds", "n_pairs", "epochs", "learning_rate"):
             if getattr(self, field) <= 0: raise ValueError(f"arm {self.name!r}: {field} {getattr(self, field)} is not above 0")
         if not 0 <= self.bad <= 1: raise ValueError(f"arm {self.name!r}: bad {self.bad} is no share")
-        if self.learning_rate < 0: raise ValueError(f"arm {self.name!r}: learning_rate {self.learning_rate} is negative")
 
     def part(self, *without: str) -> dict: # field → value
         "The fields that decide something, without some."
@@ -82,6 +81,7 @@ class Arm:
         "Put this arm to work."
         return Unit(self, *where, **more)
 
+# %% ../../nbs/studies/arms.ipynb #8a6f7d08
 TUNING = ("method", "learning_rate", "beta", "epochs") # fields that decide nothing before training
 
 # %% ../../nbs/studies/arms.ipynb #fb50d1e5
@@ -358,7 +358,6 @@ def training(
 ) -> Settings: # for `core.trainer`
     "Say how an arm trains."
     if arm.method == "none": raise ValueError(f"arm {arm.name!r} trains nothing")
-    if not arm.learning_rate: raise ValueError(f"arm {arm.name!r} has no learning rate yet: choose one on dev items")
     return Settings(student=f"hf:{Path(base).name}", seed=seed, learning_rate=arm.learning_rate, epochs=arm.epochs, nll_over="chosen",
                     beta=0. if arm.method == "sft" else arm.beta)
 
@@ -442,6 +441,7 @@ class Unit:
         "Do this unit, unless it is done."
         return run_unit(self)
 
+# %% ../../nbs/studies/arms.ipynb #ef4c9c6b
 def kept(
     path: Path, # a Parquet file that may be there
     kind: type[Record], # what it holds
@@ -538,6 +538,7 @@ def work(
     unit.run()
     return unit.key()
 
+# %% ../../nbs/studies/arms.ipynb #fbd84762
 def try_rates(
     arms: Sequence[Arm], # whatever their learning rates are
     base: Path, # that they are tried on

@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, replace
 from importlib import import_module
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -106,6 +107,7 @@ def run_programme(
         write_records(records[study], records_path(study, root) if size.name == "full" else Path(folder)/size.name/f"{study}.json")
     return records
 
+# %% ../../nbs/studies/programme.ipynb #5fed2a7f
 def records_of(
     study: str, # its name
     rows: pd.DataFrame, # a row a unit, or a round of it
@@ -174,7 +176,6 @@ def arms_figure(
     slices: Sequence[str] = ("trap", "non-trap"), # a panel each
 ) -> Figure: # a dot a run, a bar an arm
     "Draw every run of every arm."
-    import matplotlib.pyplot as plt
     table = outcome_table(records, slices)
     shares = cells(records, slices).assign(share=lambda d: 100 * d.right / d.n.clip(lower=1))
     fig, axes = plt.subplots(1, len(slices), figsize=(4.6 * len(slices), .42 * len(table) + 1.6), sharey=True, layout="constrained", squeeze=False)
@@ -222,6 +223,7 @@ def with_register(
     table = register_table(CLAIMS, judge(CLAIMS, studies))[list(STATED)]
     return f"{before}{MARKS[0]}\n{register_markdown(table)}\n{MARKS[1]}{rest.split(MARKS[1])[1]}"
 
+# %% ../../nbs/studies/programme.ipynb #7cb41a90
 def note_sitting(
     size: str, # full or quick
     seconds: float, # that passed
@@ -257,6 +259,7 @@ def claims(
     setup()
     with whole_file(Path(root)/"reports"/"studies"/"register.png") as tmp: forest_figure(CLAIMS, judge(CLAIMS, stored)).savefig(tmp, dpi=130, format="png")
 
+# %% ../../nbs/studies/programme.ipynb #53f24de4
 def check_claims(
     root: Path = ROOT, # the checkout
 ):

@@ -111,6 +111,7 @@ class Loop(Unit):
         "Do the rounds."
         return run_loop(self)
 
+# %% ../../nbs/studies/rounds.ipynb #79a7a12c
 def run_loop(
     loop: Loop, # what to do
 ) -> pd.DataFrame: # a row for the base and a row a round
