@@ -171,7 +171,8 @@ def logit_bytes(
     n = training.tokens
     if training.engine == "trl": return 3.5 * 4 * n * shape.vocab
     rows = min(n, max(1, MAX_LOGITS // shape.vocab))
-    return (2.5 if training.gpu else 2) * 4 * rows * shape.vocab + (2 if training.gpu else 4) * 3 * n * shape.hidden # states, and their gradient
+    held = (2.5 if training.gpu else 2) - (training.engine == "tree") # its exponentials take the place of the logits
+    return held * 4 * rows * shape.vocab + (2 if training.gpu else 4) * 3 * n * shape.hidden # states, and their gradient
 
 def step_memory(
     shape: Shape, # of the model
