@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['STUDIES', 'SIZES', 'MARKS', 'STATED', 'Size', 'size_of', 'arms_of', 'with_rates', 'run_programme', 'records_of',
-           'questions', 'power', 'finding', 'outcome_table', 'arms_figure', 'records_n', 'told', 'with_register',
-           'note_sitting', 'claims', 'check_claims']
+           'questions', 'power', 'finding', 'outcome_table', 'arms_figure', 'told', 'with_register', 'note_sitting',
+           'claims', 'check_claims']
 
 # %% ../../nbs/studies/programme.ipynb #6ecebb5a
 import json
@@ -73,14 +73,14 @@ def with_rates(
     processes: int = 2, # that work at once
 ) -> tuple[list[Arm], list[dict]]: # the same, each with its rate; rate → share of right dev items, for each arm
     "Choose every arm's learning rate."
-    learning = {json.dumps(arm.part("learning_rate")): arm for arm in arms if arm.method != "none"}
+    keys = [json.dumps(arm.part("learning_rate")) if arm.method != "none" else "" for arm in arms] # equal arms of several studies have equal keys
+    learning = {key: arm for key, arm in zip(keys, arms) if key}
     if not learning: raise ValueError("no arm that trains")
     if len(size.rates) == 1: return [replace(arm, learning_rate=size.rates[0]) for arm in arms], [{}] * len(arms)
-    named = [replace(arm, name=key) for key, arm in learning.items()] # equal arms of several studies are tried once
+    named = [replace(arm, name=key) for key, arm in learning.items()]
     shares = try_rates(named, bases(1)[0], "dev", size.dev, size.rates, folder, processes)
-    rate = {key: best_rate(row) for key, row in shares.iterrows()}
-    chosen = [arm if arm.method == "none" else replace(arm, learning_rate=rate[json.dumps(arm.part("learning_rate"))]) for arm in arms]
-    return chosen, [{} if arm.method == "none" else {f"{r:g}": s for r, s in shares.loc[json.dumps(arm.part("learning_rate"))].items()} for arm in arms]
+    chosen = [replace(arm, learning_rate=best_rate(shares.loc[key])) if key else arm for key, arm in zip(keys, arms)]
+    return chosen, [{f"{rate:g}": share for rate, share in shares.loc[key].items()} if key else {} for key in keys]
 
 # %% ../../nbs/studies/programme.ipynb #57c8fa47
 def run_programme(
@@ -93,8 +93,8 @@ def run_programme(
     "Run studies and store their records."
     if not studies: raise ValueError(f"no study: there are {', '.join(STUDIES)}")
     found = bases(size.bases, processes=processes)
-    arms, tried = with_rates([a for study in studies for a in arms_of(study, size)], size, folder, processes)
-    owners = [study for study in studies for _ in arms_of(study, size)]
+    owners, arms = zip(*((study, arm) for study in studies for arm in arms_of(study, size)))
+    arms, tried = with_rates(arms, size, folder, processes)
     seeds = lambda arm: range(size.seeds) if arm.method != "none" else [0] # a base is as it is
     units = {(study, arm.name, base, seed): arm.unit(base, seed, "claims", size.items, folder)
              for study, arm in zip(owners, arms) for base in found for seed in seeds(arm)}
@@ -155,18 +155,22 @@ def finding(
     "Say what a study found."
     own = [v for v in judge(CLAIMS, studies) if v.study == study]
     if not own: raise ValueError(f"no claim is about study {study!r}")
-    claim, first = next((c, v) for c in CLAIMS for v in own[:1] if c.name == v.name)
+    first = own[0]
+    claim = next(c for c in CLAIMS if c.name == first.name)
     size = "" if first.effect is None else f": {first.effect:+.1f} points ({first.low:+.1f} to {first.high:+.1f})"
     return f"{claim.statement}\n{first.state.capitalize()}{size}", [f"{v.name}: {v.sentence}" for v in own]
 
 # %% ../../nbs/studies/programme.ipynb #59d178c6
+def _shares(records: Records, slices: Sequence[str]) -> pd.DataFrame: # a row a run and slice, per cent right
+    return cells(records, slices).assign(share=lambda d: 100 * d.right / d.n.clip(lower=1))
+
 def outcome_table(
     records: Records, # of one study
     slices: Sequence[str] = ("all", "trap", "non-trap", "mirror", "popright", "new_domain"), # to count in
 ) -> pd.DataFrame: # a row an arm in the study's order, a column a slice: mean accuracy over bases and seeds, per cent
     "Count an experiment's right answers, traps and others apart."
     if not records.runs: raise ValueError(f"study {records.study!r} has no runs")
-    shares = cells(records, slices).assign(share=lambda d: 100 * d.right / d.n.clip(lower=1))
+    shares = _shares(records, slices)
     order = [arm for arm in records.settings["arms"] if arm in set(shares.arm)]
     return shares.groupby(["arm", "slice"]).share.mean().unstack().loc[order, list(slices)].round(1)
 
@@ -176,8 +180,8 @@ def arms_figure(
     slices: Sequence[str] = ("trap", "non-trap"), # a panel each
 ) -> Figure: # a dot a run, a bar an arm
     "Draw every run of every arm."
-    table = outcome_table(records, slices)
-    shares = cells(records, slices).assign(share=lambda d: 100 * d.right / d.n.clip(lower=1))
+    table, shares = outcome_table(records, slices), _shares(records, slices)
+    n_items = shares.groupby("slice").n.max()
     fig, axes = plt.subplots(1, len(slices), figsize=(4.6 * len(slices), .42 * len(table) + 1.6), sharey=True, layout="constrained", squeeze=False)
     names, markers = sorted(shares.base.unique()), "os^Dv"
     for ax, measured in zip(axes[0], slices):
@@ -187,16 +191,12 @@ def arms_figure(
             rows = own.arm.map({arm: n for n, arm in enumerate(table.index)})
             ax.plot(own.share, rows + .22 * (b - (len(names) - 1) / 2), markers[b % 5], ms=4, alpha=.75, color=COLORS["tuned"], markerfacecolor="none",
                     label=f"base {base}")
-        ax.set(xlim=(0, 101), xlabel="right answers, %", title=f"{measured} ({records_n(records, measured)} items)", yticks=range(len(table)), yticklabels=table.index)
+        ax.set(xlim=(0, 101), xlabel="right answers, %", title=f"{measured} ({n_items[measured]} items)", yticks=range(len(table)), yticklabels=table.index)
         ax.grid(False, axis="y")
     axes[0][0].invert_yaxis()
     fig.suptitle(title, x=.01, ha="left")
     fig.legend(*axes[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=len(names), frameon=False)
     return fig
-
-def records_n(records: Records, measured: str) -> int: # items
-    "Count a slice's items."
-    return int(cells(records, [measured]).n.max())
 
 # %% ../../nbs/studies/programme.ipynb #8a9bfffa
 MARKS = "<!-- claims: written by `distill claims` -->", "<!-- end of claims -->"
