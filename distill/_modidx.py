@@ -650,6 +650,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                      'distill.core.ledger.Ledger.spent': ('core/ledger.html#ledger.spent', 'distill/core/ledger.py'),
                                      'distill.core.ledger.Ledger.totals': ('core/ledger.html#ledger.totals', 'distill/core/ledger.py'),
                                      'distill.core.ledger.Reply': ('core/ledger.html#reply', 'distill/core/ledger.py'),
+                                     'distill.core.ledger._patiently': ('core/ledger.html#_patiently', 'distill/core/ledger.py'),
                                      'distill.core.ledger._plainly': ('core/ledger.html#_plainly', 'distill/core/ledger.py')},
             'distill.core.likeness': { 'distill.core.likeness.Index': ('core/likeness.html#index', 'distill/core/likeness.py'),
                                        'distill.core.likeness.Index.__init__': ( 'core/likeness.html#index.__init__',

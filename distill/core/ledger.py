@@ -68,6 +68,15 @@ _HABITS = """select spec, purpose, count(*) as calls, avg(chars) as chars, avg(t
   from calls where arrived is not null and chars > 0 and tokens_in > 0 group by spec, purpose order by spec, purpose"""
 
 # %% ../../nbs/core/ledger.ipynb #2e355499
+def _patiently(db: sqlite3.Connection, line: str, seconds: float = 60):
+    # a new file becomes WAL under a lock that SQLite does not wait for, however long the timeout: who comes second asks again
+    end = time.monotonic() + seconds
+    while True:
+        try: return db.execute(line)
+        except sqlite3.OperationalError as e:
+            if e.sqlite_errorcode & 0xff != sqlite3.SQLITE_BUSY or time.monotonic() > end: raise # the low byte is the kind
+            time.sleep(.01)
+
 @contextmanager
 def _plainly(path: Path):
     try: yield
@@ -98,7 +107,7 @@ class Ledger:
         with _plainly(self.path):
             self._db = sqlite3.connect(self.path, timeout=60, isolation_level=None, check_same_thread=False)
             self._db.row_factory = sqlite3.Row
-            for line in ("pragma journal_mode=wal", "pragma synchronous=normal", *_SCHEMA): self._db.execute(line)
+            for line in ("pragma journal_mode=wal", "pragma synchronous=normal", *_SCHEMA): _patiently(self._db, line)
         if not self._has() >= set(_ADDED): self._widen()
         with _plainly(self.path):
             for line in _INDEX: self._db.execute(line)
