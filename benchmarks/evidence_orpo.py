@@ -54,7 +54,7 @@ def point_1():
 def point_2():
     "The whole training step, tree against TRL; draws how the ratio grows with the passage."
     from orpo import draw, run
-    found = run(3)
+    found = run(7)
     draw(found, ROOT/"benchmarks"/"orpo.png")
     goals = {"512/256": 1.6, "1024/256": 1.9, "4 questions on 1000": 2.5}
     figures = [f"{name}: {found[name]['best']:.2f}× best of each, {found[name]['ratio']:.2f}× same batch (tokens {found[name]['tokens']:.2f}×), "

@@ -7,8 +7,10 @@ that it has in the student and in Qwen3-0.6B (about a quarter). A step is what T
 TRL 1.15 offers its ORPO trainer no fused loss, no padding-free batches and no packing. What it offers: SDPA (on, for both), bf16 (off for both:
 slower on a CPU), gradient checkpointing (time without it, its faster setting; memory with and without, on the passage) and gradient accumulation. So there are
 two ratios: the same batch for both, and the best of each, where either may take the batch apart (`by_pair`: one pair a forward pass, without
-padding between pairs; `by_tree`: one passage a forward pass). Seconds are CPU seconds of this process, which has one thread: about what a free
-core would take, whatever else the machine does. Contestants take turns, ratios are medians over rounds. Memory is the peak of a process of its
+padding between pairs; `by_tree`: one passage a forward pass). Each contestant trains in a process of its own, as it would outside a benchmark:
+in one process each finds the freed blocks that the others left, and TRL by pairs then took 2.8 or 3.2 s, depending on who had been before.
+Seconds are CPU seconds of such a process, which has one thread: about what a free core would take, whatever else the machine does. The processes
+take turns, one step each, forwards and backwards, and the first round is not counted; ratios are medians over rounds. Memory is the peak of a process of its
 own above what it held before its step, both with the whole batch; TRL's by_pair is given beside it. That process returns every block of 64 KB or
 more as soon as it is freed: glibc's own habit is to keep some for later, how many depends on the order of sizes, and the ratio of the same two
 steps then lay anywhere between .56 and .81. So it counts what a step holds, not what the allocator has not given back, for both alike.
@@ -127,23 +129,36 @@ def memory(folder: Path, *what) -> int:
     return mb
 
 
-def compare(trainers: dict, case: tuple, rounds: int) -> dict:
-    "Time all on the same pairs, turn by turn."
+def contest(folder: Path, engine: str, case: tuple, n_pairs: int, pipe):
+    "Make a step of `n_pairs` pairs a forward pass whenever asked to, and send its loss and its CPU seconds."
+    trainer, rows = make_trainer(folder, engine), make_rows(*case)
+    batches = [collate(trainer, rows[n:n + n_pairs]) for n in range(0, len(rows), n_pairs)]
+    while pipe.recv(): pipe.send(step(trainer, batches))
+
+
+def compare(folder: Path, case: tuple, rounds: int) -> dict:
+    "Time all on the same pairs, each in a process of its own, turn by turn."
     from distill.core.tree import token_ratio
-    rows, seconds, losses = make_rows(*case), {}, {}
-    turns = {name: (trainer, [collate(trainer, rows)]) for name, trainer in trainers.items()}
-    passages = [rows[n:n + case[3]] for n in range(0, len(rows), case[3])]
-    if len(rows) > 1: turns["by_pair"] = trainers["trl"], [collate(trainers["trl"], [row]) for row in rows]
-    if len(passages) > 1: turns["by_tree"] = trainers["tree"], [collate(trainers["tree"], part) for part in passages]
-    for n in range(rounds):
+    rows, context = make_rows(*case), multiprocessing.get_context("spawn")
+    wanted = dict(trl=("trl", len(rows)), tree=("tree", len(rows)))
+    if len(rows) > 1: wanted["by_pair"] = "trl", 1
+    if case[4] > 1: wanted["by_tree"] = "tree", case[3]
+    turns, seconds, losses = {}, {name: [] for name in wanted}, {}
+    for name, (engine, n_pairs) in wanted.items():
+        turns[name], end = context.Pipe()
+        context.Process(target=contest, args=(folder, engine, case, n_pairs, end), daemon=True).start()
+        end.close() # or a dead process would be waited for
+    for n in range(-1, rounds): # the first round makes buffers and optimizer states
         for name in list(turns)[::(-1) ** n]:
-            loss, took = step(*turns[name])
-            seconds.setdefault(name, []).append(took)
-            losses.setdefault(name, []).append(loss)
+            turns[name].send(True)
+            loss, took = turns[name].recv()
+            losses.setdefault(name, loss)
+            if n >= 0: seconds[name].append(took)
+    for pipe in turns.values(): pipe.send(False)
     def ratios(flat, tree): return [min(seconds[f][n] for f in flat) / min(seconds[t][n] for t in tree) for n in range(rounds)]
     same = ratios(["trl"], ["tree"])
     best = ratios(seconds.keys() & {"trl", "by_pair"}, seconds.keys() & {"tree", "by_tree"})
-    first, second = losses["trl"][0], losses["tree"][0] # later both adapters have gone their own ways
+    first, second = losses["trl"], losses["tree"] # of the first step: later both adapters have gone their own ways
     return dict(ratio=round(statistics.median(same), 2), rounds=[round(r, 2) for r in same], best=round(statistics.median(best), 2),
                 tokens=round(token_ratio(rows), 2), losses_apart=float(f"{abs(first - second) / first:.0e}"),
                 seconds={name: round(statistics.median(s), 2) for name, s in seconds.items()})
@@ -184,9 +199,8 @@ def run(rounds: int = 2) -> dict:
                 results[name][key] = mb | dict(ratio=round(mb["tree"] / mb["trl"], 2))
             if shared: results[name]["memory"]["by_pair"] = memory(folder, "trl", False, case, 1)
             print(f"{name:22} peaks in MB {results[name]}", flush=True)
-        trainers = {name: make_trainer(folder, name) for name in ("trl", "tree")}
         for name, case in (CASES | GROWTH).items():
-            found = compare(trainers, case, rounds if name in CASES else 1)
+            found = compare(folder, case, rounds if name in CASES else 1)
             results[name] |= found
             print(f"{name:22} {found['ratio']:.2f} × same batch, {found['best']:.2f} × best of each (tokens {found['tokens']:.2f} ×; "
                   f"rounds {found['rounds']}; CPU s {found['seconds']}; losses apart {found['losses_apart']})", flush=True)
