@@ -31,6 +31,7 @@ from .core.files import ROOT, STAGES, read_json, stage_dir
 from .core.items import split_source
 from .core.estimate import Estimate, estimate_profile
 from .core.ledger import Ledger
+from .core.lineage import chain_of, read_run
 from .core.prompts import render_item
 from .core.records import Blueprint, HardNegative, Item, Pair, Record, Response, Variant, Verdict, read_table
 from .core.report import percent, publish as publish_site
@@ -246,17 +247,9 @@ def chain(
     root: Path = ROOT, # the checkout
 ) -> list[tuple[str, Record]]: # pair, variant, blueprint, hard negative, golden and failed response, seed item
     "Follow a pair back to its seed."
-    def table(stage: str, name: str, kind: type[Record]) -> list[Record]:
-        return read_table(stage_dir(run, stage, root)/f"{name}.parquet", kind)
-    pair = find_record(table("03_preference", "pairs", Pair), pair_id, "pair")
-    variant = find_record(table("02_blueprint", "variants", Variant), pair.variant_id, "variant")
-    blueprint = find_record(table("02_blueprint", "blueprints", Blueprint), pair.blueprint_id, "blueprint")
-    seed = find_record(table("01_hard_negatives", "hard_negatives", HardNegative), pair.seed_id, "hard negative")
-    golden = find_record(table("00_seed", "teacher", Response), pair.golden_id, "teacher response")
-    failed = find_record(table("00_seed", "student", Response), pair.failed_id, "student response")
-    item = find_record(table("00_seed", "items", Item), pair.item_id, "item")
-    return list(zip(("pair", "variant", "blueprint", "hard negative", "golden response", "failed response", "seed item"),
-                    (pair, variant, blueprint, seed, golden, failed, item)))
+    tables = read_run(stage_dir(run, STAGES[0], root).parent)
+    found = chain_of(find_record(list(tables["pairs"].values()), pair_id, "pair"), tables)
+    return list(zip(("pair", "variant", "blueprint", "hard negative", "golden response", "failed response", "seed item"), found))
 
 # %% ../nbs/cli.ipynb #e901bf34
 _SHOWN: dict[type, Callable] = {
