@@ -19,7 +19,7 @@ import pandas as pd
 from ..core.files import ROOT, content_hash, file_hash, whole_file
 from ..core.hf import HFModel
 from ..core.models import Model, load_model
-from ..core.prompts import load_prompt, render_item
+from ..core.prompts import load_prompt, parse_answer, render_item
 from ..core.records import Item, Pair, Response
 from ..seed import by_item
 from .arms import Arm, Unit, asked, base_model, budget, eval_items, outcome, pool_items, protocol, tune
@@ -57,7 +57,8 @@ def facts(
     "Write down what a round did."
     if not pairs: raise ValueError("a round without pairs has nothing to be measured")
     if strange := next((p for p in pairs if p.item_id not in items), None): raise ValueError(f"a pair on item {strange.item_id}, which is not in the pool")
-    said = {side: "".join(getattr(p, side).rsplit(" ", 1)[-1] for p in pairs) for side in ("chosen", "rejected")}
+    read = lambda pair, side: parse_answer(getattr(pair, side), len(items[pair.item_id].choices)).answer or 0 # a student may write ④ for 4
+    said = {side: "".join(f"{read(p, side)}" for p in pairs) for side in ("chosen", "rejected")}
     return dict(said, samples=["".join(f"{r.answer or 0}" for r in group) for group in groups.values()], n_distinct=len({p.id for p in pairs}),
                 keys="".join(f"{items[p.item_id].answer}" for p in pairs), structures=[items[p.item_id].tag("structure") for p in pairs])
 
