@@ -49,15 +49,18 @@ def made(root: Path, run: str) -> dict[str, dict[str, str]]:
             for stage in STAGES if (root/"data"/"runs"/run/f"{stage}.done.json").exists()}
 
 
-def kill_in(root: Path, run: str, stage: str, wall_s: float, words: list[str]) -> None:
-    "Start a run and kill -9 it at a random moment of a stage."
+def kill_in(root: Path, run: str, stage: str, wall_s: float, words: list[str], sign: Path | None = None) -> None:
+    "Start a run and kill -9 it at a random moment of a stage, or when a file appears."
     after = random.uniform(0, .9 * wall_s)
-    print(f"kill -9 in {stage} after {after:.2f} of {wall_s:.2f} s") # pytest shows it if the test fails
+    print(f"kill -9 in {stage} " + (f"when {sign.name} is there" if sign else f"after {after:.2f} of {wall_s:.2f} s")) # pytest shows it if the test fails
     process = start(root, *words)
     for line in process.stdout:
         if re.match(rf"\s+{stage}\s+running", line): break
     else: pytest.fail(f"{stage} was not run")
-    time.sleep(after)
+    if sign:
+        while not sign.exists() and process.poll() is None: time.sleep(.01)
+        assert sign.exists(), f"{stage} ended without {sign.name}"
+    else: time.sleep(after)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     process.stdout.close()
