@@ -148,12 +148,12 @@ def compare(folder: Path, case: tuple, rounds: int) -> dict:
         turns[name], end = context.Pipe()
         context.Process(target=contest, args=(folder, engine, case, n_pairs, end), daemon=True).start()
         end.close() # or a dead process would be waited for
-    for n in range(-1, rounds): # the first round makes buffers and optimizer states
+    for n in range(1 + rounds): # the first round makes buffers and optimizer states
         for name in list(turns)[::(-1) ** n]:
             turns[name].send(True)
             loss, took = turns[name].recv()
             losses.setdefault(name, loss)
-            if n >= 0: seconds[name].append(took)
+            if n: seconds[name].append(took)
     for pipe in turns.values(): pipe.send(False)
     def ratios(flat, tree): return [min(seconds[f][n] for f in flat) / min(seconds[t][n] for t in tree) for n in range(rounds)]
     same = ratios(["trl"], ["tree"])
