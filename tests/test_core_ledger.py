@@ -3,6 +3,7 @@
 import sqlite3
 import subprocess
 import sys
+from threading import Barrier, Thread
 from distill.core.ledger import Ledger, Reply
 
 WRITER = """
@@ -21,25 +22,18 @@ def test_two_processes_share_one_file(tmp_path):
         assert len(ledger.get_many([f"{n}" for n in range(200)])) == 200
         assert ledger.in_doubt() == []
 
-OPENER = """
-import sys
-from threading import Barrier, Thread
-from distill.core.ledger import Ledger
-n, failed = int(sys.argv[2]), []
-for turn in range(n):
-    gate = Barrier(6)
-    def open_one():
-        gate.wait()
-        try: Ledger(f"{sys.argv[1]}/{turn}.sqlite").close()
-        except OSError as e: failed.append(str(e))
-    threads = [Thread(target=open_one) for _ in range(6)]
-    for thread in threads: thread.start()
-    for thread in threads: thread.join()
-print(len(failed))
-"""
-
 def test_a_new_file_is_opened_by_many_at_once(tmp_path):
-    assert subprocess.run([sys.executable, "-c", OPENER, str(tmp_path), "60"], capture_output=True, text=True, check=True).stdout.strip() == "0"
+    failed = []
+    def open_one(turn, gate):
+        gate.wait()
+        try: Ledger(tmp_path/f"{turn}.sqlite").close()
+        except OSError as e: failed.append(str(e))
+    for turn in range(60):
+        gate = Barrier(6)
+        threads = [Thread(target=open_one, args=(turn, gate)) for _ in range(6)]
+        for thread in threads: thread.start()
+        for thread in threads: thread.join()
+    assert failed == []
 
 OLD = """create table calls (key text primary key, spec text not null, attempts integer not null default 1,
   hits integer not null default 0, begun real not null, arrived real, text text, finish_reason text, tokens_in integer,
