@@ -37,7 +37,7 @@ from threading import Event, Thread
 import psutil
 
 import distill
-from .files import ROOT, STAGES, content_hash, file_hash, read_json, stage_dir, whole_file, write_json
+from .files import ROOT, STAGES, content_hash, file_hash, read_json, stage_dir, write_json
 from .ledger import Ledger
 from .models import parse_spec
 from .prices import price_of, split_address
@@ -456,7 +456,7 @@ def run_stage(
     with peak_memory() as peak_gb: execute(root/"nbs"/f"{stage}.ipynb", values, out, root, keep_fds)
     wall_s = round(time.monotonic() - clock, 2)
     written = [p for p in sorted(stage_dir(values["run"], stage, root).rglob("*"))
-               if p.is_file() and not p.name.startswith(".") and p.stat().st_mtime >= started]
+               if p.is_file() and not p.name.startswith(".") and p.stat().st_ctime >= started] # a copy may keep an older mtime
     models = spent(read_json(begun), accounts(values, root))
     row = dict(stage=stage, fingerprint=depends, parameters=values, wall_s=wall_s, peak_rss_gb=peak_gb(), finished=_now(), **_commit(root),
                threads=os.environ.get("OMP_NUM_THREADS", "1"), versions=versions(), models=models,
