@@ -25,7 +25,7 @@ def hard_negatives(n: int) -> list:
 
 def measure(n: int) -> dict:
     "Time every step for n variants."
-    from distill.blueprint import ALL, arm_prompt, decide, extract, fill_transfer, load_domains, make_blueprints, plan_targets, read_variant, transfer
+    from distill.blueprint import ALL, decide, extract, load_domains, make_blueprints, plan_targets, transfer
     from distill.core.cases import case_card, make_case
     from distill.core.files import ROOT
     from distill.core.gates import make_context

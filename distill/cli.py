@@ -20,7 +20,6 @@ import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from importlib.util import find_spec
 from pathlib import Path
 
 import psutil
@@ -33,7 +32,7 @@ from .core.estimate import Estimate, estimate_profile
 from .core.ledger import Ledger
 from .core.lineage import chain_of, read_run
 from .core.prompts import render_item
-from .core.records import Blueprint, HardNegative, Item, Pair, Record, Response, Variant, Verdict, read_table
+from .core.records import Blueprint, HardNegative, Item, Pair, Record, Response, Variant, read_table
 from .core.report import percent, publish as publish_site
 from .core.runner import plan, read_settings, run_profile
 

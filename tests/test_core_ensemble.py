@@ -3,7 +3,7 @@
 from hypothesis import given, settings, strategies as st
 from sklearn.metrics import cohen_kappa_score
 
-from distill.core.ensemble import agreement_rows, answer_agreement, lean_rows, path_agreement, step_index
+from distill.core.ensemble import answer_agreement, lean_rows, path_agreement, step_index
 from distill.core.records import Item, Response
 
 answers = st.lists(st.tuples(*[st.sampled_from([None, 1, 2, 3, 4])] * 3), min_size=2, max_size=30)

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings, strategies as st
 from transformers import Qwen3Config, Qwen3ForCausalLM
 from distill.core import evaluate as module, tree as along
-from distill.core.evaluate import (NORMS, WORDING, Way, evaluate, item_rows, option_orders, pack, pair_ids, position_bias, rate_interval, reorder,
+from distill.core.evaluate import (NORMS, WORDING, Way, evaluate, pack, pair_ids, position_bias, rate_interval,
                                    score_row, showings, vote, weighed)
 from distill.core.hf import random_student
 from distill.core.ledger import Ledger, Reply

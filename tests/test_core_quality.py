@@ -3,9 +3,9 @@
 import pytest
 from hypothesis import given, settings, strategies as st
 from distill.core.bank import load_bank
-from distill.core.prompts import parse_answer, render_path
+from distill.core.prompts import render_path
 from distill.core import quality as quality_module
-from distill.core.quality import DEFECTS, PARTS, alike_in_order, attack, ground, mean_intervals, name_error, path_of, quality, quality_and_errors, quality_frames, spoil, spread, written
+from distill.core.quality import DEFECTS, PARTS, alike_in_order, attack, ground, mean_intervals, name_error, quality, quality_and_errors, quality_frames, spread, written
 from distill.core.records import Item
 import numpy as np
 import pandas as pd

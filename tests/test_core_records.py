@@ -3,7 +3,6 @@
 import copy
 import pickle
 
-import pytest
 from hypothesis import given, settings, strategies as st
 from distill.core.files import content_hash
 from distill.core.records import Item, read_table, write_table

@@ -80,6 +80,6 @@ def test_the_answer_follows_its_choice_wherever_it_stands(drawn):
 def test_what_nobody_recorded_says_so(name, content): assert load(name, {}, f"replay:{name}").answer(content) == UNRECORDED
 
 def test_a_student_writes_no_items():
-    row, seed = read_transfers()[0], read_cases()[0]
+    seed = read_cases()[0]
     asked = f"[과제]\n구조 전이\n\n[원래 문항]\n[질문]\n{seed.item.question}"
     assert load("student", {}, "replay:student").answer(asked) == UNRECORDED

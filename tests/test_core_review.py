@@ -2,8 +2,6 @@
 
 import json
 import shutil
-from datetime import datetime
-from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st

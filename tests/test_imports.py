@@ -54,6 +54,11 @@ def test_names_are_imported_one_by_one(module):
         assert not any(alias.name == "*" for alias in node.names), f"{module} line {node.lineno}: import names, not *"
 
 
+def test_nothing_is_imported_or_named_in_vain():
+    said = subprocess.run([sys.executable, "-m", "ruff", "check", "--output-format", "concise", "nbs", "benchmarks", "tests"], cwd=PACKAGE.parent, capture_output=True, text=True)
+    assert said.returncode == 0, said.stdout
+
+
 @pytest.mark.parametrize("module", sorted(set(MODULES) - GENERATES))
 def test_only_what_trains_or_generates_imports_torch(module):
     for node in imports(MODULES[module], top_only=True):

@@ -38,7 +38,7 @@ def planned_calls(
 ) -> list[Work]: # in the order of the loop
     "Count the calls that a profile makes."
     if n_items < 1: raise ValueError(f"{n_items} items: there is nothing to estimate")
-    mine, make, judge = values["00_seed"], values["02_blueprint"], values["05_eda"]
+    mine, make = values["00_seed"], values["02_blueprint"]
     seeds = min(values["01_hard_negatives"]["max_seeds"] or n_items, n_items)
     drafts = seeds * make["transfers_per_seed"] * make["drafts"]
     def rows(stage: str, prompt: str, who: str, n: int, share: float = 1.0, again: float = 0.0, texts: int = 1) -> list[Work]:

@@ -272,7 +272,7 @@ def _measure(kind: str, cases: list) -> list[int]:
     import multiprocessing
 
     from distill.core.hf import random_student
-    if kind == "step": import datasets, peft, trl.experimental.orpo # once, and not again in every fork
+    if kind == "step": import datasets, peft, trl.experimental.orpo # noqa: F401 · once, and not again in every fork
     context, peaks = multiprocessing.get_context("fork"), [] # of a parent that has computed nothing yet
     with tempfile.TemporaryDirectory() as tmp:
         folder = random_student(Path(tmp), ["가나다"]) # for its tokenizer

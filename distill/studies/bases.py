@@ -113,6 +113,8 @@ def spread(
     if processes < 1: raise ValueError(f"{processes} processes: 1 or more are wanted")
     with tqdm(total=n_done + len(tasks), initial=n_done, desc=desc, unit="unit", smoothing=0, mininterval=1) as bar:
         if processes == 1 or len(tasks) < 2:
+            from transformers.utils.logging import disable_progress_bar # transformers draws a bar a model; one bar is enough
+            disable_progress_bar()
             for task in tasks:
                 yield work(task)
                 bar.update()
