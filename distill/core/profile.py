@@ -261,4 +261,5 @@ def _write_report(found: Profile, source: str, folder: Path):
         setup()
         save_figure(figure := profile_figure(found), folder/"profile.png")
         plt.close(figure)
-    print(f"written: {folder}/profile.json, profile.png, quarantine.jsonl, items.parquet")
+    print(f"written: {folder}/profile.json, {'profile.png, ' * bool(found.n_items)}quarantine.jsonl, items.parquet")
+    if not found.n_items: raise ValueError(f"no row of {source} is an item: {folder}/quarantine.jsonl says why")
