@@ -11,7 +11,7 @@ def rejected(spread, bases=5, items=600, repeats=1500, effect=0.0, truth=0.0):
     rng = np.random.default_rng(5)
     return np.mean([p_value(*crossed_effect(planted_diffs(effect, bases, 5, items, spread, rng)), truth) <= .05 for _ in range(repeats)])
 
-@pytest.mark.parametrize("spread", [Spread(base=0, seed=0), Spread(), Spread(shared=.8, changed=.15), Spread(shared=.1)])
+@pytest.mark.parametrize("spread", [Spread(base=0, pool=0, seed=0), Spread(), Spread(pool=.06), Spread(base=0, pool=.04), Spread(shared=.8, changed=.15), Spread(shared=.1)])
 def test_nothing_is_found_where_nothing_is_at_most_six_times_in_a_hundred(spread):
     assert rejected(spread) <= .06 + 2 * (.06 * .94 / 1500)**.5 # the rate itself is at most 6 %, its estimate varies
 

@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['FAMILIES', 'STATES', 'BASES', 'ITEMS', 'FAILURES', 'CLAIMS', 'STATE_COLORS', 'Claim', 'in_slice', 'Run', 'Point',
            'Asked', 'Records', 'records_path', 'write_records', 'read_records', 'missing', 'cells', 'Paired', 'paired',
-           'crossed_effect', 'p_value', 'crossed_interval', 'state_of', 'Verdict', 'judge', 'judge_claim',
-           'judge_failure', 'read_studies', 'register_table', 'register_markdown', 'stated_in', 'check', 'headline',
-           'forest_figure']
+           'seed_effects', 'crossed_effect', 'p_value', 'crossed_interval', 'state_of', 'Verdict', 'judge',
+           'judge_claim', 'judge_failure', 'read_studies', 'register_table', 'register_markdown', 'stated_in', 'check',
+           'headline', 'forest_figure']
 
 # %% ../../nbs/studies/claims.ipynb #2fef64a6
 import re
@@ -225,6 +225,7 @@ class Paired:
     diffs: np.ndarray # units × items: 1 gained, -1 lost, 0 the same; for a curve units × 1, change over all rounds
     bases: tuple[str, ...] # of each unit
     groups: tuple[str, ...] # of each item
+    seeds: tuple[str, ...] # of each unit; equal seeds of several bases share pool and draws
 
 def _units(claim: Claim, treated: dict, control: dict) -> list[tuple]: # (base, seed) of the treated arm; the control's may be (base, None)
     if not treated or not control: return []
@@ -249,7 +250,8 @@ def paired(
     units = _units(claim, *arms)
     diffs = [arms[0][key] - arms[1].get(key, arms[1].get((key[0], None))) for key in units]
     groups = tuple(records.items[n].group or records.items[n].item for n in at)
-    return Paired(claim.sign * np.array(diffs).reshape(len(units), len(at)), tuple(base for base, _ in units), groups)
+    bases, seeds = zip(*units) if units else ((), ())
+    return Paired(claim.sign * np.array(diffs).reshape(len(units), len(at)), bases, groups, tuple(map(str, seeds)))
 
 # %% ../../nbs/studies/claims.ipynb #c74c9046
 def _changes(claim: Claim, records: Records, arm: str) -> dict[tuple, float]: # (base, seed) → change over all rounds, by least squares
@@ -267,13 +269,25 @@ def _paired_curve(claim: Claim, records: Records) -> Paired:
     control = _changes(claim, records, claim.control) if claim.control else {key: 0.0 for key in treated}
     units = _units(claim, treated, control)
     diffs = [treated[key] - control.get(key, control.get((key[0], None))) for key in units]
-    return Paired(claim.sign * np.array(diffs).reshape(len(units), 1), tuple(base for base, _ in units), (claim.curve,))
+    bases, seeds = zip(*units) if units else ((), ())
+    return Paired(claim.sign * np.array(diffs).reshape(len(units), 1), bases, (claim.curve,), tuple(map(str, seeds)))
 
 # %% ../../nbs/studies/claims.ipynb #adb5e38f
+def seed_effects(
+    found: Paired, # with the seeds of its units
+) -> tuple[np.ndarray, float]: # mean of each seed beside those of its bases; variance of a unit beside both, 0 if none can be told
+    "Take apart what seeds have in common over bases, and what they have not."
+    (bases, base_of, n_base), (names, seed_of, n_seed) = (np.unique(of, return_inverse=True, return_counts=True) for of in (found.bases, found.seeds))
+    if len(base_of) != len(seed_of): raise ValueError(f"{len(seed_of)} seeds for {len(base_of)} units")
+    units = found.diffs.mean(axis=1)
+    beside = units - (np.bincount(base_of, units) / n_base)[base_of]
+    means, spare = np.bincount(seed_of, beside) / n_seed, len(units) - len(bases) - len(names) + 1
+    return means, float(((beside - means[seed_of])**2).sum() / spare) if spare > 0 else 0.0
+
 def crossed_effect(
     found: Paired, # at least two bases
 ) -> tuple[float, float, float]: # mean difference, its standard error, degrees of freedom; every base counts the same
-    "Estimate a mean difference over bases and items that are crossed."
+    "Estimate a mean difference over bases, seeds and items that are crossed."
     names, base_of, counts = np.unique(found.bases, return_inverse=True, return_counts=True)
     n = found.diffs.shape[1]
     if len(names) < 2 or not n: raise ValueError(f"{len(names)} bases and {n} items: at least two bases and one item are wanted")
@@ -282,12 +296,15 @@ def crossed_effect(
     by_item, mean = weights @ found.diffs, by_base.mean()
     sums = np.bincount(np.unique(found.groups, return_inverse=True)[1], by_item - mean)
     # Clark 1973, J. Verbal Learn. Verbal Behav. 12, for one contrast. Ours: items that share a passage are summed first, one item's change
-    # is the least between items, and what the seeds of a base vary by is the least between bases (few bases may agree by luck)
+    # is the least between items, and what the seeds of a base vary by is the least between bases (few bases may agree by luck). A seed draws
+    # pool, variants and halves for all bases alike, so what seeds have in common is a third part, and more bases do not make it smaller
     n_groups, spare, units = len(sums), len(base_of) - len(names), found.diffs.mean(axis=1)
     within = (((units - by_base[base_of])**2).sum() / spare * (1 / counts).mean()) if spare else 0
     between = max(by_base.var(ddof=1), within) / len(names)
-    parts = np.array([between, max((sums**2).sum() * n_groups / (n_groups - 1), 1) / n**2 if n_groups > 1 else 0])
-    dfs = np.array([len(names) - 1, max(n_groups - 1, 1)])
+    means, rest = seed_effects(found)
+    common = max(means.var(ddof=1) - rest * len(means) / len(units), 0) / len(means) if len(means) > 1 else 0
+    parts = np.array([between, common, max((sums**2).sum() * n_groups / (n_groups - 1), 1) / n**2 if n_groups > 1 else 0])
+    dfs = np.array([len(names) - 1, max(len(means) - 1, 1), max(n_groups - 1, 1)])
     error2 = max(parts.sum(), 1e-12)
     return float(mean), float(np.sqrt(error2)), float(error2**2 / max((parts**2 / dfs).sum(), 1e-24 / dfs[0]))
 
@@ -313,11 +330,13 @@ def crossed_interval(
     mean, error, df = crossed_effect(found)
     half = error * student_t.isf((1 - level) / 2, df)
     rng = np.random.default_rng(seed)
-    names, base_of, counts = np.unique(found.bases, return_inverse=True, return_counts=True)
+    names, base_of = np.unique(found.bases, return_inverse=True)
     drawn = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), n_resamples)
-    weights = np.empty((n_resamples, len(base_of)))
-    for b, k in enumerate(counts): # the seeds of each base
-        weights[:, base_of == b] = drawn[:, [b]] / len(names) * rng.multinomial(k, np.full(k, 1 / k), n_resamples) / k
+    seeds, seed_of = np.unique(found.seeds, return_inverse=True)
+    weights = rng.multinomial(len(seeds), np.full(len(seeds), 1 / len(seeds)), n_resamples)[:, seed_of].astype(float) # the same for all bases
+    for b in range(len(names)):
+        own = base_of == b
+        weights[:, own] *= drawn[:, [b]] / len(names) / np.maximum(weights[:, own].sum(axis=1, keepdims=True), 1)
     group_of = np.unique(found.groups, return_inverse=True)[1]
     sums = np.stack([np.bincount(group_of, row) for row in found.diffs])
     sizes = np.bincount(group_of)
@@ -437,7 +456,7 @@ def judge_claim(
 
 # %% ../../nbs/studies/claims.ipynb #72377a38
 BASES, ITEMS = 3, 300 # planned: independently trained bases, evaluation items of a study
-_SHARES = {"all": 1, "non-trap": .45, "new_domain": .4} # of them in a slice, at least
+_SHARES = {"all": 1, "non-trap": .45, "new_domain": .4, "non-control": .8, "trap & non-control": .4} # of them in a slice, at least
 
 def _claim(name, study, treated, control, statement, quote, hypothesis, measured="all", smallest=5, family="secondary", sign=1) -> Claim:
     return Claim(name=name, study=study, treated=treated, control=control, statement=statement, quote=quote, hypothesis=hypothesis,
@@ -478,6 +497,12 @@ _CONTROLS = (
            "aligned − shuffled ≥ 5 points"),
     _claim("orpo_vs_sft", "alignment", "aligned", "sft", "ORPO beats fine-tuning on the chosen side.", "", "aligned − sft ≥ 5 points"),
     _claim("orpo_vs_dpo", "alignment", "aligned", "dpo", "ORPO beats DPO.", "", "aligned − dpo ≥ 5 points"),
+    _claim("own_structure", "structure", "own", "other", "Pairs teach more about their own structure than about others.", "",
+           "own − other ≥ 5 points on mined structures", "non-control"),
+    _claim("own_structure_traps", "structure", "own", "other", "On traps, pairs teach more about their own structure than about others.", "",
+           "own − other ≥ 5 points on traps of mined structures", "trap & non-control"),
+    _claim("other_structures", "structure", "other", "base", "Pairs of other structures help, too.", "",
+           "other − base ≥ 5 points on mined structures", "non-control"),
     _claim("self_loses", "pivot", "self", "base", "The self-rewarding loop falls below its own start.", "초기 오류가 강화",
            "base − self ≥ 5 points", sign=-1),
     *(_claim(study, study, arms[0], arms[1], said, quote, f"{arms[0]} − {arms[1]} ≥ 5 points") for study, arms, said, quote in (

@@ -16,14 +16,15 @@ from pydantic import Field
 from scipy.special import ndtr
 
 from ..core.records import Record
-from .claims import (STATES, Claim, Paired, Point, Records, Run, Asked, Verdict, crossed_effect, crossed_interval, in_slice,
+from .claims import (STATES, Claim, Paired, Point, Records, Run, Asked, Verdict, crossed_effect, crossed_interval, in_slice, seed_effects,
                                     judge, p_value, state_of)
 
 # %% ../../nbs/studies/planted.ipynb #7b801fad
 class Spread(Record):
     "How much a difference varies, as rates in 0–1."
     base: float = Field(.02, ge=0) # standard deviation of the true effect between bases
-    seed: float = Field(.02, ge=0) # between seeds of a base
+    pool: float = Field(.02, ge=0) # between seeds, the same in all bases: a seed draws one pool for all
+    seed: float = Field(.02, ge=0) # between seeds of a base besides
     changed: float = Field(.3, gt=0, le=1) # items that differ between treated and control
     shared: float = Field(.5, ge=0, le=1) # how far the same items change in every run
 
@@ -37,13 +38,14 @@ def planted_diffs(
 ) -> Paired: # differences with a known mean
     "Draw paired differences with a planted effect."
     if abs(effect) > spread.changed: raise ValueError(f"effect {effect} with {spread.changed} of the items changed: it cannot be larger")
-    own = effect + np.repeat(rng.normal(0, spread.base, bases), seeds) + rng.normal(0, spread.seed, bases * seeds)
+    of_base, of_seed = np.repeat(rng.normal(0, spread.base, bases), seeds), np.tile(rng.normal(0, spread.pool, seeds), bases)
+    own = effect + of_base + of_seed + rng.normal(0, spread.seed, bases * seeds)
     room = spread.changed - abs(effect) # cut off evenly on both sides, so that the mean stays
     own = effect + np.clip(own - effect, -room, room)
     z = spread.shared**.5 * rng.normal(size=items) + (1 - spread.shared)**.5 * rng.normal(size=(bases * seeds, items))
     chance = ndtr(z)
     diffs = (chance < (spread.changed + own[:, None]) / 2).astype(int) - (chance > 1 - (spread.changed - own[:, None]) / 2)
-    return Paired(diffs, tuple(f"b{b}" for b in range(bases) for _ in range(seeds)), tuple(f"i{n}" for n in range(items)))
+    return Paired(diffs, tuple(f"b{b}" for b in range(bases) for _ in range(seeds)), tuple(f"i{n}" for n in range(items)), tuple(f"{n}" for n in range(seeds)) * bases)
 
 # %% ../../nbs/studies/planted.ipynb #7d08ab6b
 KINDS = (("trap", .5), ("popright", .15), ("mirror", .15), ("neutral", .2)) # as in the lab's items
@@ -129,10 +131,11 @@ def planted_curve(
     "Make a study's records with a planted trend."
     if not claim.curve: raise ValueError(f"claim {claim.name!r} is about items: use planted")
     rng, points = np.random.default_rng(seed), []
+    pools = rng.normal(0, spread.pool, claim.seeds)
     for base in range(claim.bases):
         own = rng.normal(0, spread.base)
         for n in range(claim.seeds):
-            slope = (change / 100 + own + rng.normal(0, spread.seed)) / (rounds - 1)
+            slope = (change / 100 + own + pools[n] + rng.normal(0, spread.seed)) / (rounds - 1)
             values = np.clip(.5 + slope * np.arange(rounds) + rng.normal(0, .02, rounds), 0, 1)
             about = dict(curve=claim.curve, arm=claim.treated, base=f"b{base}", seed=n)
             points += [Point(**about, round=at, value=v) for at, v in enumerate(values)]
@@ -172,7 +175,9 @@ def spread_of(
     centred = found.diffs - found.diffs.mean(axis=1, keepdims=True)
     total, k = (centred**2).mean(), len(units)
     shared = ((centred.mean(axis=0)**2).mean() - total / k) / (1 - 1 / k) # covariance of two runs on one item
-    seed2 = ((units - by_base[base_of])**2).sum() / (k - len(names)) - (total - shared) / n # what items leave is not the seeds'
+    means, rest = seed_effects(found)
+    seed2 = rest - (total - shared) / n # what items leave is not the seeds'
+    pool2 = means.var(ddof=1) - rest * len(means) / k
     base2 = by_base.var(ddof=1) - max(seed2, 0) / seeds - (total - shared) / n / seeds
     root = lambda v: float(np.sqrt(max(v, 0)))
-    return Spread(base=root(base2), seed=root(seed2), changed=max(changed, 1e-6), shared=float(np.clip(shared / max(total, 1e-12), 0, 1)))
+    return Spread(base=root(base2), pool=root(pool2), seed=root(seed2), changed=max(changed, 1e-6), shared=float(np.clip(shared / max(total, 1e-12), 0, 1)))

@@ -31,7 +31,7 @@ from .planted import plan_table
 from .rounds import Looped, rounds_of
 
 # %% ../../nbs/studies/programme.ipynb #099db0e0
-STUDIES = ("hard_negatives", "blueprint", "transfer", "alignment", "pivot", "seed_quality", "teacher_bias") # each a notebook
+STUDIES = ("hard_negatives", "blueprint", "transfer", "alignment", "pivot", "seed_quality", "teacher_bias", "structure") # each a notebook
 
 @dataclass(frozen=True)
 class Size:
@@ -79,7 +79,9 @@ def with_rates(
     if len(size.rates) == 1: return [replace(arm, learning_rate=size.rates[0]) for arm in arms], [{}] * len(arms)
     named = [replace(arm, name=key) for key, arm in learning.items()]
     shares = try_rates(named, bases(1)[0], "dev", size.dev, size.rates, folder, processes)
-    chosen = [replace(arm, learning_rate=best_rate(shares.loc[key])) if key else arm for key, arm in zip(keys, arms)]
+    sides = {key: json.dumps(arm.part("learning_rate", "own")) for key, arm in learning.items()} # two sides of the same students have one rate
+    means = shares.groupby([sides[key] for key in shares.index]).mean()
+    chosen = [replace(arm, learning_rate=best_rate(means.loc[sides[key]])) if key else arm for key, arm in zip(keys, arms)]
     return chosen, [{f"{rate:g}": share for rate, share in shares.loc[key].items()} if key else {} for key in keys]
 
 # %% ../../nbs/studies/programme.ipynb #57c8fa47
