@@ -21,7 +21,7 @@ from .core.errorflow import (NO_CONFIDENCE, at_chance, chance_sentence, confiden
                                     unreadable, write_list)
 from .core.files import ROOT, inputs, read_json, stage_dir, whole_file, write_json
 from .core.ledger import Ledger
-from .core.models import Model, load_model, load_models, respond
+from .core.models import Model, load_model, load_models, respond, split_specs
 from .core.plots import before_after_figure, flow_figure, funnel_figure, save_figure, setup
 from .core.prompts import Prompt, contract, load_prompt
 from .core.quality import ask_errors, naming_agreement, quality_and_errors, quality_change

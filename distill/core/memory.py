@@ -409,8 +409,8 @@ def _cards(shape: Shape, training: Training, gb: float) -> str:
 def _answers(shape: Shape, knobs: dict, judge: dict) -> str:
     if not (knobs["student"].startswith("hf:") and "max_tokens" in judge): return ""
     batch = int(parse_spec(knobs["student"])[2].get("batch", 64)) # as `hf:` has it unless told
-    gb = answering_memory(shape, batch, knobs["max_length"], judge["max_tokens"])["total"]
-    return f"; answering {batch} at once in 16 bits: up to {gb:.0f} GB"
+    most, least = (answering_memory(shape, n, knobs["max_length"], judge["max_tokens"])["total"] for n in (batch, 1))
+    return f"; answering {batch} at once in 16 bits: up to {most:.0f} GB, one at a time {least:.0f}"
 
 # %% ../../nbs/core/memory.ipynb #f4547048
 def memory_figure(
