@@ -33,8 +33,8 @@ def keep_apart(
 ) -> tuple[list[Item], list[Leak]]: # the pool without what the test has; what was reworded or copied in part, and from where
     "Drop from the pool what the test has."
     if not held_out: raise ValueError("no evaluation items: the result of this run could not be judged")
-    taken = {item.id for item in held_out} | {item.group for item in held_out if item.group}
-    apart = [item for item in pool if item.id not in taken and item.group not in taken]
+    taken = {item.id for item in held_out} | {(item.group, item.passage) for item in held_out if item.group} # two files may both have a group "1"
+    apart = [item for item in pool if item.id not in taken and (item.group, item.passage) not in taken]
     leaks = find_leaks(apart, held_out, leak_line)
     away = {leak.left for leak in leaks}
     return [item for item in apart if item.id not in away], leaks
@@ -42,7 +42,7 @@ def keep_apart(
 # %% ../nbs/00_seed.ipynb #29460d10
 def hold_out(
     items: Sequence[Item], # all items
-    share: float, # of each subject's items, 0–1
+    share: float, # of each subject's items with a key, 0–1
     seed: int = 0, # another seed, another draw
 ) -> list[Item]: # items for the test, in the order of `items`
     "Draw a test set, whole passages at a time."
@@ -50,7 +50,7 @@ def hold_out(
     groups = defaultdict(list)
     for item in items: groups[item.group or item.id].append(item)
     left, taken = Counter(), set()
-    for item in items: left[item.subject] += share
+    for item in items: left[item.subject] += share * (item.answer is not None)
     for name in sorted(groups, key=lambda name: content_hash([seed, name])):
         subject, size = groups[name][0].subject, len(groups[name])
         if round(left[subject]) >= size and all(item.answer is not None for item in groups[name]):
@@ -70,6 +70,8 @@ def pool_and_test(
     if not loaded.items: raise ValueError(f"no item could be read{_first(loaded.quarantine)}")
     test = list(held_out) if held_out is not None else hold_out(loaded.items, share, seed)
     pool, leaks = keep_apart(loaded.items, test, leak_line)
+    if all(item.answer is None for item in test):
+        raise ValueError(f"none of the {len(test)} evaluation items has a key, so the result of this run could not be judged: give items with answers")
     if all(item.answer is None for item in pool):
         raise ValueError(f"none of the {len(pool)} items left to mine has a key, so none can be a hard negative: give items with answers")
     return pool, test, leaks
