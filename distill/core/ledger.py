@@ -62,7 +62,8 @@ _SPENT = """select (select total(cost_usd) from calls where run = :run) as cost,
   + (select total(at_risk_usd) from errors where run = :run) as at_risk"""
 _TOTALS = """select spec, sum(arrived is not null) as calls, sum(hits) as hits, sum(arrived is null) as in_doubt, sum(attempts) as attempts,
   total(tokens_in) as tokens_in, total(tokens_cached) as tokens_cached, total(tokens_out) as tokens_out,
-  total(tokens_thinking) as tokens_thinking, total(cost_usd) as cost_usd from calls group by spec order by spec"""
+  total(tokens_thinking) as tokens_thinking, total(cost_usd) as cost_usd
+  from calls where :run is null or run = :run group by spec order by spec"""
 _HABITS = """select spec, purpose, count(*) as calls, avg(chars) as chars, avg(tokens_in) as tokens_in,
   avg(tokens_out + tokens_thinking) as tokens_out
   from calls where arrived is not null and chars > 0 and tokens_in > 0 group by spec, purpose order by spec, purpose"""
@@ -265,9 +266,10 @@ def habits(
 @patch
 def totals(
     self: Ledger,
+    run: str | None = None, # calls of one run alone; hits are those on its calls, whoever had them
 ) -> list[dict]: # per spec: calls, hits, in_doubt, attempts, tokens_in, tokens_cached, tokens_out, tokens_thinking, cost_usd
     "Add up the accounts, one row per model."
-    return [{k: int(v) if k.startswith("tokens") else v for k, v in row.items()} for row in self._read(_TOTALS)]
+    return [{k: int(v) if k.startswith("tokens") else v for k, v in row.items()} for row in self._read(_TOTALS, dict(run=run))]
 
 # %% ../../nbs/core/ledger.ipynb #dc4e7103
 @patch

@@ -206,7 +206,7 @@ def named_files(
     "List the files that a value names."
     if not isinstance(value, str) or not value: return []
     body = re.sub(r"\bcalls=[^&]*", "", value)
-    parts = {value, *(part for spec in re.split(r"\s\|\s", body) for part in re.split(r"[?&=+]", spec.split(":", 1)[-1]))}
+    parts = {value, *(part.strip() for spec in re.split(r"\s\|\s", body) for part in re.split(r"[?&=+,]", spec.split(":", 1)[-1]))}
     paths = [Path(root)/part for part in parts if re.search(r"\w", part) and re.search(r"[/.]", part)]
     paths = [found for path in paths for found in (map(Path, glob(str(path))) if "*" in path.name else [path])]
     paths.append(Path(root)/"data"/"prompts"/f"{value}.txt")
@@ -244,6 +244,7 @@ def fingerprint(
     codes = code_of(notebook)
     modules = {name: _module(name)[1] for name in reached_modules(codes)}
     files = {os.path.relpath(p, root): _weight(p) for value in values.values() for p in named_files(value, root)}
+    if any(name.endswith("_prompt") for name in values): files["prompts"] = _weight(Path(root)/"data"/"prompts") # code names templates and guides, too
     return content_hash([codes, values, inputs, modules, files, versions()])
 
 # %% ../../nbs/core/runner.ipynb #2cf66fca
@@ -411,9 +412,11 @@ def accounts(
     values: dict, # parameters of a stage
     root: Path = ROOT, # the checkout
 ) -> dict[str, dict]: # model spec → counts so far; empty for a stage that asks no model
-    "Read the ledger's accounts."
+    "Read what a run's calls took; hits are those of all runs."
     if not values.get("ledger"): return {}
-    with Ledger(Path(root)/values["ledger"]) as ledger: return {row["spec"]: {k: row[k] for k in _COUNTS} for row in ledger.totals()}
+    with Ledger(Path(root)/values["ledger"]) as ledger:
+        own = {row["spec"]: row for row in ledger.totals(values["run"])} # other runs may be paying at the same time
+        return {row["spec"]: {k: row[k] if k == "hits" else own.get(row["spec"], {}).get(k, 0) for k in _COUNTS} for row in ledger.totals()}
 
 def spent(
     before: dict[str, dict], # accounts when the stage began
