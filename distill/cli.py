@@ -132,7 +132,7 @@ def check_machine(
             check("disk", f"{disk:.0f} GB free", disk >= disk_gb, f"{disk_gb} GB are wanted: delete old runs below data/runs/"),
             check("torch", torch.stdout.strip() or "cannot be imported", torch.returncode == 0, "`make run` installs it"),
             check("unsloth", _version("unsloth") or "not installed", bool(_version("unsloth")),
-                  "only engine=unsloth needs it: pip install -c constraints.txt -e .[gpu]", needed=False)]
+                  'only engine=unsloth needs it: pip install -c constraints.txt -e ".[gpu]"', needed=False)]
 
 def check_files() -> list[Check]:
     "Look at the shipped weights and the font."
@@ -305,7 +305,7 @@ def claims(
     check: bool = False, # run nothing: do the verdicts in README.md follow from the stored records?
     processes: str = "2", # that work at once
 ):
-    "Run the seed's claims as experiments, or go on with them, and print the register."
+    "Run the founding document's claims as experiments, or go on with them, and print the register."
     from distill.studies import programme # the other commands need not wait for it
     if not processes.isdecimal() or not int(processes): raise ValueError(f"--processes {processes}: a number of 1 or more is wanted")
     if check: programme.check_claims(ROOT)
