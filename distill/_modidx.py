@@ -1240,8 +1240,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                      'distill.core.review.agreement_table': ('core/review.html#agreement_table', 'distill/core/review.py'),
                                      'distill.core.review.card_html': ('core/review.html#card_html', 'distill/core/review.py'),
                                      'distill.core.review.disagreements': ('core/review.html#disagreements', 'distill/core/review.py'),
-                                     'distill.core.review.from_label_studio': ( 'core/review.html#from_label_studio',
-                                                                                'distill/core/review.py'),
                                      'distill.core.review.read_decisions': ('core/review.html#read_decisions', 'distill/core/review.py'),
                                      'distill.core.review.review_cards': ('core/review.html#review_cards', 'distill/core/review.py'),
                                      'distill.core.review.review_page': ('core/review.html#review_page', 'distill/core/review.py'),

@@ -179,7 +179,7 @@ def doctor():
         values = plan(profile)[2]
         missing, takes = needs(values), memory_line(values)
         servers = sorted({found for knobs in values.values() for v in knobs.values() if isinstance(v, str) for found in re.findall(r"@(https?://[^\s?|]+)", v)})
-        print(f"{'--' if missing else 'ok'}  profile {profile}: {'; '.join(missing) or 'ready'}{', if a server answers at ' * bool(servers)}{' and '.join(servers)}")
+        print(f"{'--' if missing else 'ok'}  profile {profile}: {'; '.join(missing) or 'ready'}{'; a server has to answer at ' * bool(servers)}{' and '.join(servers)}")
         if takes: print(f"      training {takes}")
     bad = [check.name for check in checks if check.mend and check.needed]
     if bad: raise ValueError(f"not ready: {', '.join(bad)}; see the lines marked !!")

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['REASONS', 'KEYS', 'DECIDED', 'REVIEW_CSS', 'Review', 'review_cards', 'card_html', 'review_page', 'write_sheet',
-           'to_label_studio', 'from_label_studio', 'read_decisions', 'Desk', 'Reviewer', 'settle', 'agreement',
-           'agreement_line', 'disagreements', 'agreement_table']
+           'to_label_studio', 'read_decisions', 'Desk', 'Reviewer', 'settle', 'agreement', 'agreement_line',
+           'disagreements', 'agreement_table']
 
 # %% ../../nbs/core/review.ipynb #8f163cc9
 import base64
@@ -377,27 +377,18 @@ def _studio_rows(tasks: list, path: Path, names: dict[int, str]) -> list[tuple[s
                 raise ValueError(f"{where} is none of Label Studio's; export the project as JSON") from None
     return rows
 
-def from_label_studio(
-    path: Path, # what Label Studio exported as JSON
-    known: set[str] | None = None, # ids of the pairs that are up for review; None admits any
-    names: dict[int, str] = {}, # annotator's number → name
-) -> list[Review]: # one an annotation that was not cancelled
-    "Read what was decided in Label Studio."
-    tasks, found = read_json(path), {}
-    if not isinstance(tasks, list): raise ValueError(f"{path} is no JSON list of tasks; export the project as JSON")
-    return [_review(row, where, known, found) for where, row in _studio_rows(tasks, Path(path), names)]
-
 def read_decisions(
     path: Path | str, # a decisions file, a sheet, or an export of Label Studio; in a str several may be separated by commas
     known: set[str] | None = None, # ids of the pairs that are up for review; None admits any
     root: Path = Path(), # where relative paths start
-) -> list[Review]: # rows that were filled in
+    names: dict[int, str] = {}, # number of an annotator of Label Studio → name
+) -> list[Review]: # rows that were filled in, annotations that were not cancelled
     "Read what reviewers decided, or say which row is wrong and how to mend it."
     reviews, found = [], {}
     for path in [Path(root)/path] if isinstance(path, Path) else [Path(root)/part.strip() for part in path.split(",") if part.strip()]:
         rows = _sheet_rows(path) if path.suffix == ".csv" and path.exists() else read_json(path)
         if not isinstance(rows, list): raise ValueError(f"{path} is no JSON list: save it with the button of review.html")
-        if any(isinstance(row, dict) and "annotations" in row for row in rows): rows = _studio_rows(rows, path, {})
+        if any(isinstance(row, dict) and "annotations" in row for row in rows): rows = _studio_rows(rows, path, names)
         elif path.suffix != ".csv": rows = [(f"{path} row {n}", row) for n, row in enumerate(rows, 1)]
         reviews += [_review(row, where, known, found) for where, row in rows]
     return reviews

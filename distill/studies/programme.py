@@ -142,13 +142,16 @@ def questions(
 def power(
     study: str, # one of STUDIES
     repeats: int = 200, # simulated studies
-) -> pd.DataFrame: # a row a true effect in points: chance to find it, alone and at the first step of Holm's correction
+) -> pd.DataFrame: # a row a true effect in points: chance to find it on as many items as are planned, alone and at the first step of Holm's correction
     "Simulate what a study of the planned size finds."
     own = [c for c in CLAIMS if c.study == study and not c.curve]
     if not own: raise ValueError(f"no claim about items is about study {study!r}")
     n_claims = max(Counter(c.family for c in own).values())
-    tables = {points: plan_table(points, [(c.bases, c.seeds, c.items)], n_claims=n_claims, repeats=repeats).iloc[0] for c in own[:1] for points in (5, 10, 15)}
-    return pd.DataFrame({points: dict(zip(("alone", f"first of {n_claims}"), row.iloc[3:5])) for points, row in tables.items()}).T.rename_axis("true effect, points")
+    sizes = sorted({(c.bases, c.seeds, c.items) for c in own})
+    tables = {points: plan_table(points, sizes, n_claims=n_claims, repeats=repeats) for points in (5, 10, 15)}
+    found = {points: {f"{row['items']:.0f} items, {said}": chance for _, row in table.iterrows() for said, chance in zip(("alone", f"first of {n_claims}"), row.iloc[3:5])}
+             for points, table in tables.items()}
+    return pd.DataFrame(found).T.rename_axis("true effect, points")
 
 def finding(
     study: str, # one of STUDIES
