@@ -1,4 +1,4 @@
-"""Reproduce what the claims came to: `make evidence NAME=claims` (about an hour on 2 cores, or a minute where the units are done), or some points.
+"""Reproduce what the claims came to: `make evidence NAME=claims` (about 90 minutes on 2 cores, or a minute where the units are done), or some points.
 
 Point 1 is `distill claims` itself: it goes on where an earlier sitting was stopped, and the figure adds up the sittings of this code. Prints a line
 a point with its figure and goal, and last one line of JSON. Nothing is asserted that was not run.

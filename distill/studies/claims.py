@@ -297,14 +297,14 @@ def crossed_effect(
     sums = np.bincount(np.unique(found.groups, return_inverse=True)[1], by_item - mean)
     # Clark 1973, J. Verbal Learn. Verbal Behav. 12, for one contrast. Ours: items that share a passage are summed first, one item's change
     # is the least between items, and what the seeds of a base vary by is the least between bases (few bases may agree by luck). A seed draws
-    # pool, variants and halves for all bases alike, so what seeds have in common is a third part, and more bases do not make it smaller
+    # pool, variants and halves for all bases alike, so what seeds have in common is added, and more bases do not make it smaller
     n_groups, spare, units = len(sums), len(base_of) - len(names), found.diffs.mean(axis=1)
     within = (((units - by_base[base_of])**2).sum() / spare * (1 / counts).mean()) if spare else 0
     between = max(by_base.var(ddof=1), within) / len(names)
     means, rest = seed_effects(found)
     common = max(means.var(ddof=1) - rest * len(means) / len(units), 0) / len(means) if len(means) > 1 else 0
     parts = np.array([between, common, max((sums**2).sum() * n_groups / (n_groups - 1), 1) / n**2 if n_groups > 1 else 0])
-    dfs = np.array([len(names) - 1, max(len(means) - 1, 1), max(n_groups - 1, 1)])
+    dfs = np.array([len(names) - 1, max(min(len(names), len(means)) - 1, 1), max(n_groups - 1, 1)]) # more for the seeds: few bases cry wolf
     error2 = max(parts.sum(), 1e-12)
     return float(mean), float(np.sqrt(error2)), float(error2**2 / max((parts**2 / dfs).sum(), 1e-24 / dfs[0]))
 
