@@ -59,7 +59,8 @@ def planned_calls(
             *rows("02_blueprint", "judge-plausible", "judge_model", drafts, SOLVED, REPAIRED, 2),
             *rows("05_eda", "solve", "student", 2 * n_eval), # before and after tuning
             *rows("05_eda", "solve", "teacher", n_eval),
-            *(work._replace(max_tokens=300) for work in rows("05_eda", "judge-error", "judge_model", 2 * n_eval, WRONG, REPAIRED, 2))] # as `ask_errors` asks
+            *(work._replace(max_tokens=300) for work in rows("05_eda", "judge-error", "judge_model", 2 * n_eval * bool(values["05_eda"]["teacher"]), WRONG, REPAIRED, 2))]
+            # as `ask_errors` asks, beside a right response of the teacher
 
 # %% ../../nbs/core/estimate.ipynb #6b9feb75
 TOKENS_PER_CHAR, SHARE_WRITTEN = .7, .4 # rules of thumb for a model that was never asked

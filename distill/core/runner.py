@@ -206,7 +206,8 @@ def named_files(
     "List the files that a value names."
     if not isinstance(value, str) or not value: return []
     body = re.sub(r"\bcalls=[^&]*", "", value)
-    parts = {value, *(part.strip() for spec in re.split(r"\s\|\s", body) for part in re.split(r"[?&=+,]", spec.split(":", 1)[-1]))}
+    named = {part for spec in re.split(r"\s\|\s", body) for part in re.split(r"[?&=+]", spec.split(":", 1)[-1])}
+    parts = {value, *named, *(part.strip() for name in named for part in name.split(","))} # several reviewers' files; a name may hold a comma, too
     paths = [Path(root)/part for part in parts if re.search(r"\w", part) and re.search(r"[/.]", part)]
     paths = [found for path in paths for found in (map(Path, glob(str(path))) if "*" in path.name else [path])]
     paths.append(Path(root)/"data"/"prompts"/f"{value}.txt")
