@@ -43,23 +43,24 @@ def planned_calls(
     if most < 0: raise ValueError(f"max_seeds {most}: 0 (all) or more is wanted")
     seeds = min(most or n_items, n_items)
     drafts = seeds * make["transfers_per_seed"] * make["drafts"]
-    def rows(stage: str, prompt: str, who: str, n: int, share: float = 1.0, again: float = 0.0, texts: int = 1) -> list[Work]:
+    def models(stage: str, who: str) -> list[str]: return split_specs(values[stage][who]) if values[stage][who] else []
+    def each(who: str, n: int) -> list[int]: return [n] * len(models("00_seed", who)) # an ensemble answers the pool together
+    n_teachers = len(models("02_blueprint", "teacher")) # who solve blindly in turn, once in each order of the choices
+    turns = [sum(by % n_teachers == turn for by in range(1, make["resolves"] + 1)) for turn in range(n_teachers)]
+    def rows(stage: str, prompt: str, who: str, ns: list[int], share: float = 1.0, again: float = 0.0, texts: int = 1) -> list[Work]:
         knobs = values[stage]
-        specs = split_specs(knobs[who]) if knobs[who] else []
-        if (stage, prompt) == ("02_blueprint", "solve"): turns = [n * sum(by % len(specs) == turn for by in range(1, make["resolves"] + 1)) for turn in range(len(specs))]
-        else: turns = [n if stage == "00_seed" or not turn else 0 for turn in range(len(specs))] # an ensemble answers the pool together
         return [Work(stage, knobs.get(f"{prompt}_prompt", prompt), spec, n * (share + again), n * (2 if again else 1), texts, knobs["max_tokens"])
-                for spec, n in zip(specs, turns) if n]
-    return [*rows("00_seed", "solve", "teacher", n_items * mine["teacher_samples"]),
-            *rows("00_seed", "solve", "student", n_items * mine["student_samples"]),
-            *rows("02_blueprint", "extract", "teacher", seeds, again=REPAIRED, texts=4),
-            *rows("02_blueprint", "transfer", "teacher", drafts, again=REPAIRED, texts=4),
-            *rows("02_blueprint", "solve", "teacher", drafts, SOLVED), # in each order of the choices, by the teachers in turn
-            *rows("02_blueprint", "judge-entailment", "judge_model", drafts, SOLVED, REPAIRED, 2),
-            *rows("02_blueprint", "judge-plausible", "judge_model", drafts, SOLVED, REPAIRED, 2),
-            *rows("05_eda", "solve", "student", 2 * n_eval), # before and after tuning
-            *rows("05_eda", "solve", "teacher", n_eval),
-            *(work._replace(max_tokens=300) for work in rows("05_eda", "judge-error", "judge_model", 2 * n_eval * bool(values["05_eda"]["teacher"]), WRONG, REPAIRED, 2))]
+                for spec, n in zip(models(stage, who), ns) if n] # the first alone, if there is one number
+    return [*rows("00_seed", "solve", "teacher", each("teacher", n_items * mine["teacher_samples"])),
+            *rows("00_seed", "solve", "student", each("student", n_items * mine["student_samples"])),
+            *rows("02_blueprint", "extract", "teacher", [seeds], again=REPAIRED, texts=4),
+            *rows("02_blueprint", "transfer", "teacher", [drafts], again=REPAIRED, texts=4),
+            *rows("02_blueprint", "solve", "teacher", [drafts * n for n in turns], SOLVED),
+            *rows("02_blueprint", "judge-entailment", "judge_model", [drafts], SOLVED, REPAIRED, 2),
+            *rows("02_blueprint", "judge-plausible", "judge_model", [drafts], SOLVED, REPAIRED, 2),
+            *rows("05_eda", "solve", "student", [2 * n_eval]), # before and after tuning
+            *rows("05_eda", "solve", "teacher", [n_eval]),
+            *(work._replace(max_tokens=300) for work in rows("05_eda", "judge-error", "judge_model", [2 * n_eval * bool(values["05_eda"]["teacher"])], WRONG, REPAIRED, 2))]
             # as `ask_errors` asks, beside a right response of the teacher
 
 # %% ../../nbs/core/estimate.ipynb #6b9feb75
