@@ -146,6 +146,9 @@ def check_files() -> list[Check]:
 # %% ../nbs/cli.ipynb #a31c75bc
 KEYS = {"gemini": ("GEMINI_API_KEY", "GOOGLE_API_KEY"), "openai": ("OPENAI_API_KEY",)} # scheme → variables, one of which holds the key
 
+def _words(values: dict[str, dict]) -> set[str]: # texts that a profile sets, an ensemble's models apart
+    return {part for knobs in values.values() for v in knobs.values() if isinstance(v, str) for part in v.split(" | ")}
+
 def needs(
     values: dict[str, dict], # stage → name → value, from `plan`
     environ: dict[str, str] = os.environ, # where keys would be
@@ -153,8 +156,7 @@ def needs(
 ) -> list[str]: # what is missing, in words; empty if nothing is
     "Say what a profile needs that is not here."
     missing = []
-    words = {v for knobs in values.values() for v in knobs.values() if isinstance(v, str)}
-    for value in {part for v in words for part in v.split(" | ")}: # an ensemble has several models
+    for value in _words(values):
         scheme, _, rest = value.partition(":")
         path, keys = re.split(r"[?+]", rest)[0], KEYS.get(scheme, ())
         if keys and "@http" not in value and not any(map(environ.get, keys)): missing.append(f"{value} needs {keys[0]}")
@@ -178,7 +180,7 @@ def doctor():
     for profile in read_settings().sections():
         values = plan(profile)[2]
         missing, takes = needs(values), memory_line(values)
-        servers = sorted({found for knobs in values.values() for v in knobs.values() if isinstance(v, str) for found in re.findall(r"@(https?://[^\s?|]+)", v)})
+        servers = sorted({found for word in _words(values) for found in re.findall(r"@(https?://[^\s?|]+)", word)})
         print(f"{'--' if missing else 'ok'}  profile {profile}: {'; '.join(missing) or 'ready'}{'; a server has to answer at ' * bool(servers)}{' and '.join(servers)}")
         if takes: print(f"      training {takes}")
     bad = [check.name for check in checks if check.mend and check.needed]

@@ -9,7 +9,6 @@ __all__ = ['LENGTHS', 'make_pair', 'text_fault', 'repeats', 'check_pairs', 'bala
 # %% ../nbs/03_preference.ipynb #552a469f
 import json
 import random
-import re
 from collections import Counter
 from collections.abc import Sequence
 from math import ceil

@@ -35,7 +35,7 @@ def keep_apart(
     if not held_out: raise ValueError("no evaluation items: the result of this run could not be judged")
     def place(item): return item.group, "".join(item.passage.split()) # two files may both have a group "1"
     taken = {item.id for item in held_out} | {place(item) for item in held_out}
-    groups, bare = ({item.group for item in held_out if any_passage or not item.passage} for any_passage in (True, False)) # a passage may be printed once
+    groups, bare = {item.group for item in held_out}, {item.group for item in held_out if not item.passage} # a passage may be printed once
     apart = [item for item in pool if item.id not in taken and place(item) not in taken and item.group not in (bare if item.passage else groups)]
     leaks = find_leaks(apart, held_out, leak_line)
     away = {leak.left for leak in leaks}

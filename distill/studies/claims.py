@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['FAMILIES', 'STATES', 'BASES', 'ITEMS', 'FAILURES', 'CLAIMS', 'STATE_COLORS', 'Claim', 'in_slice', 'Run', 'Point',
            'Asked', 'Records', 'records_path', 'write_records', 'read_records', 'missing', 'cells', 'Paired', 'paired',
-           'seed_effects', 'crossed_effect', 'p_value', 'crossed_interval', 'state_of', 'Verdict', 'judge',
-           'judge_claim', 'judge_failure', 'read_studies', 'register_table', 'register_markdown', 'stated_in', 'check',
-           'headline', 'forest_figure']
+           'seed_effects', 'pool_variance', 'crossed_effect', 'p_value', 'crossed_interval', 'state_of', 'Verdict',
+           'judge', 'judge_claim', 'judge_failure', 'read_studies', 'register_table', 'register_markdown', 'stated_in',
+           'check', 'headline', 'forest_figure']
 
 # %% ../../nbs/studies/claims.ipynb #2fef64a6
 import re
@@ -284,6 +284,13 @@ def seed_effects(
     means, spare = np.bincount(seed_of, beside) / n_seed, len(units) - len(bases) - len(names) + 1
     return means, float(((beside - means[seed_of])**2).sum() / spare) if spare > 0 else 0.0
 
+def pool_variance(
+    found: Paired, # with the seeds of its units
+) -> tuple[float, float]: # variance of what seeds have in common over bases, below 0 by luck and 0 for one seed; variance of a unit besides
+    "Estimate how much seeds move all bases alike."
+    means, rest = seed_effects(found)
+    return means.var(ddof=1) - rest * len(means) / len(found.seeds) if len(means) > 1 else 0., rest
+
 def crossed_effect(
     found: Paired, # at least two bases
 ) -> tuple[float, float, float]: # mean difference, its standard error, degrees of freedom; every base counts the same
@@ -301,10 +308,10 @@ def crossed_effect(
     n_groups, spare, units = len(sums), len(base_of) - len(names), found.diffs.mean(axis=1)
     within = (((units - by_base[base_of])**2).sum() / spare * (1 / counts).mean()) if spare else 0
     between = max(by_base.var(ddof=1), within) / len(names)
-    means, rest = seed_effects(found)
-    common = max(means.var(ddof=1) - rest * len(means) / len(units), 0) / len(means) if len(means) > 1 else 0
+    n_seeds = len(set(found.seeds))
+    common = max(pool_variance(found)[0], 0) / n_seeds
     parts = np.array([between, common, max((sums**2).sum() * n_groups / (n_groups - 1), 1) / n**2 if n_groups > 1 else 0])
-    dfs = np.array([len(names) - 1, max(min(len(names), len(means)) - 1, 1), max(n_groups - 1, 1)]) # more for the seeds: few bases cry wolf
+    dfs = np.array([len(names) - 1, max(min(len(names), n_seeds) - 1, 1), max(n_groups - 1, 1)]) # more for the seeds: few bases cry wolf
     error2 = max(parts.sum(), 1e-12)
     return float(mean), float(np.sqrt(error2)), float(error2**2 / max((parts**2 / dfs).sum(), 1e-24 / dfs[0]))
 

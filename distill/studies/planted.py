@@ -16,7 +16,7 @@ from pydantic import Field
 from scipy.special import ndtr
 
 from ..core.records import Record
-from .claims import (STATES, Claim, Paired, Point, Records, Run, Asked, Verdict, crossed_effect, crossed_interval, in_slice, seed_effects,
+from .claims import (STATES, Claim, Paired, Point, Records, Run, Asked, Verdict, crossed_effect, crossed_interval, in_slice, pool_variance,
                                     judge, p_value, state_of)
 
 # %% ../../nbs/studies/planted.ipynb #7b801fad
@@ -175,9 +175,8 @@ def spread_of(
     centred = found.diffs - found.diffs.mean(axis=1, keepdims=True)
     total, k = (centred**2).mean(), len(units)
     shared = ((centred.mean(axis=0)**2).mean() - total / k) / (1 - 1 / k) # covariance of two runs on one item
-    means, rest = seed_effects(found)
+    pool2, rest = pool_variance(found)
     seed2 = rest - (total - shared) / n # what items leave is not the seeds'
-    pool2 = means.var(ddof=1) - rest * len(means) / k
     base2 = by_base.var(ddof=1) - max(seed2, 0) / seeds - (total - shared) / n / seeds
     root = lambda v: float(np.sqrt(max(v, 0)))
     return Spread(base=root(base2), pool=root(pool2), seed=root(seed2), changed=max(changed, 1e-6), shared=float(np.clip(shared / max(total, 1e-12), 0, 1)))
